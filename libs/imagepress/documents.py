@@ -1,0 +1,253 @@
+"""The documents in MongoDB: the only place that names collections, fields and states.
+
+A *request* is one uploaded CSV. Its rows live in *batches*, the unit of claiming. Each POST of its webhook leaves an
+*attempt*. `shared_indexes` says what is indexed and for which question.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, NotRequired, TypedDict
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+SCHEMA: Final = 1
+"""Version of the shapes below, carried by every request."""
+
+
+class RequestStatus(StrEnum):
+    """Life of a request: pending, processing, then one of the three ends."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class BatchStatus(StrEnum):
+    """Life of a batch; `staged` ones cannot be claimed, since their request is not committed yet."""
+
+    STAGED = "staged"
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+
+
+class ImageStatus(StrEnum):
+    """Outcome of one image; an image without this field has none yet."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class WebhookState(StrEnum):
+    """Life of a run's webhook; `due` covers "being sent now", which the lease tells."""
+
+    WAITING = "waiting"
+    DUE = "due"
+    DELIVERED = "delivered"
+    GIVEN_UP = "given_up"
+
+
+ACTIVE: Final = [RequestStatus.PENDING, RequestStatus.PROCESSING]
+"""Statuses of a request that has not ended."""
+
+OPEN: Final = [BatchStatus.STAGED, BatchStatus.PENDING, BatchStatus.PROCESSING]
+"""Statuses of a batch whose request may not end yet."""
+
+
+class Lease(TypedDict):
+    """A claim with an end: whoever writes must name the token, and may do so until `expires_at` (server time)."""
+
+    token: str
+    worker: str
+    expires_at: datetime
+
+
+class ImageFailure(TypedDict):
+    """Why an image failed: a code of the contract and a sentence."""
+
+    code: str
+    message: str
+
+
+class ImageDocument(TypedDict):
+    """One image: its place `n` in its row, its URL and, once it ended, its outcome (sizes in bytes and pixels)."""
+
+    n: int
+    url: str
+    status: NotRequired[str]
+    run: NotRequired[int]
+    """The run in which it failed: a later run tries it again."""
+    blob: NotRequired[str]
+    error: NotRequired[ImageFailure]
+    bytes_in: NotRequired[int]
+    bytes_out: NotRequired[int]
+    width: NotRequired[int]
+    height: NotRequired[int]
+    kept_original: NotRequired[bool]
+
+
+class RowDocument(TypedDict):
+    """A row of the CSV, or the part of a long one that this batch holds; `row` counts from 0 in the file."""
+
+    row: int
+    serial_number: int
+    product_name: str
+    images: list[ImageDocument]
+
+
+class BatchDocument(TypedDict):
+    """At most BATCH_IMAGES images, claimed together; `_id` is `{request_id}/{seq:06}`, so it sorts as the file."""
+
+    _id: str
+    request_id: str
+    run: int
+    seq: int
+    status: str
+    turn: NotRequired[int]
+    claims: int
+    expiries: int
+    """Leases that ran out (a returned batch does not count): two of them lead to quarantine."""
+    lease: NotRequired[Lease]
+    staged_at: datetime
+    rows: list[RowDocument]
+    options: Options
+    succeeded: int
+    failed: int
+    bytes_in: int
+    bytes_out: int
+    suspect: NotRequired[list[int]]
+    """Quarantine only: [row, n, times] of the image being worked on, written down before it is touched."""
+
+
+class Options(TypedDict):
+    """How to compress; `max_width` in pixels, None for as it is."""
+
+    quality: int
+    format: str
+    max_width: int | None
+
+
+class ImageCounts(TypedDict):
+    """Images of a request; `succeeded` and `failed` are progress until the request ends, then a recount."""
+
+    total: int
+    succeeded: int
+    failed: int
+
+
+class ByteCounts(TypedDict):
+    """Bytes fetched and bytes stored, of the images that succeeded."""
+
+    input: int
+    output: int
+
+
+class WebhookDocument(TypedDict):
+    """The webhook of a request's current run."""
+
+    url: str
+    host: str
+    state: str
+    tries: int
+    next_attempt_at: NotRequired[datetime]
+    lease: NotRequired[Lease]
+
+
+class RequestDocument(TypedDict):
+    """One upload; `_id` is the request id that the client was given (a UUID in text)."""
+
+    _id: str
+    schema: int
+    run: int
+    status: str
+    created_at: datetime
+    started_at: NotRequired[datetime]
+    ended_at: NotRequired[datetime]
+    woken_at: datetime
+    released_run: int
+    """The last run whose staged batches were all made pending: below `run`, the sweep has a release to finish."""
+    source: dict[str, Any]
+    images: ImageCounts
+    bytes: ByteCounts
+    options: Options
+    webhook: NotRequired[WebhookDocument]
+    client: NotRequired[str]
+    cancelling: NotRequired[bool]
+    """A client asked to cancel: whoever ends the request ends it as cancelled."""
+
+
+class AttemptDocument(TypedDict):
+    """One POST of a webhook; `_id` is `{request_id}/{run}/{number}`. Latency in milliseconds, answer cut short."""
+
+    _id: str
+    request_id: str
+    run: int
+    number: int
+    at: datetime
+    status_code: int | None
+    latency_ms: int
+    answer: str
+    error: str | None
+
+
+def batch_id(request_id: str, seq: int) -> str:
+    """Return the `_id` of batch `seq` of a request."""
+    return f"{request_id}/{seq:06}"
+
+
+def image_path(request_id: str, row: int, n: int, digest: str, extension: str) -> str:
+    """Return where an image is stored: its hex SHA-256 `digest` makes the path name one content for ever."""
+    return f"{request_id}/{row:06}-{n:02}-{digest[:8]}.{extension}"
+
+
+ATTEMPTS_KEPT_SECONDS: Final = 90 * 24 * 3600
+"""How long the log of webhook attempts is kept."""
+
+REQUEST_INDEXES: Final = [
+    IndexModel([("status", ASCENDING), ("created_at", ASCENDING)], name="active"),
+    # Due webhooks that nobody holds, soonest first: a document without a lease sorts under null.
+    IndexModel(
+        [("webhook.lease.token", ASCENDING), ("webhook.next_attempt_at", ASCENDING)],
+        name="webhook_due",
+        partialFilterExpression={"webhook.state": WebhookState.DUE},
+    ),
+    IndexModel(
+        [("webhook.lease.expires_at", ASCENDING)],
+        name="webhook_leases",
+        partialFilterExpression={"webhook.lease.expires_at": {"$exists": True}},
+    ),
+    IndexModel([("created_at", DESCENDING), ("_id", DESCENDING)], name="newest"),
+]
+
+BATCH_INDEXES: Final = [
+    IndexModel(
+        [("turn", ASCENDING), ("_id", ASCENDING)],
+        name="claim",
+        partialFilterExpression={"status": BatchStatus.PENDING},
+    ),
+    # Covers both questions at the end of a request: is a batch open, and what do all of them add up to.
+    IndexModel(
+        [(field, ASCENDING) for field in ("request_id", "status", "succeeded", "failed", "bytes_in", "bytes_out")],
+        name="recount",
+    ),
+    IndexModel(
+        [("lease.expires_at", ASCENDING)],
+        name="leases",
+        partialFilterExpression={"lease.expires_at": {"$exists": True}},
+    ),
+    IndexModel(
+        [("staged_at", ASCENDING)],
+        name="staged",
+        partialFilterExpression={"status": BatchStatus.STAGED},
+    ),
+]
+
+ATTEMPT_INDEXES: Final = [
+    IndexModel([("request_id", ASCENDING), ("at", ASCENDING)], name="of_request"),
+    IndexModel([("at", ASCENDING)], name="ttl", expireAfterSeconds=ATTEMPTS_KEPT_SECONDS),
+]

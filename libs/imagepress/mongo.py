@@ -1,0 +1,205 @@
+"""The connection to MongoDB: opened once a process, checked at start-up, errors translated.
+
+The code sets its own concerns (majority writes, primary and local reads), whatever the connection string says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from bson.codec_options import CodecOptions
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
+from pymongo import ReadPreference, WriteConcern
+from pymongo.errors import (
+    ConfigurationError,
+    ConnectionFailure,
+    DuplicateKeyError,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WTimeoutError,
+)
+from pymongo.read_concern import ReadConcern
+
+from imagepress import documents
+from imagepress.errors import ConflictError, DatabaseUnavailable, PermanentError, StartupError
+from imagepress.settings import CommonSettings
+
+Collection = AsyncIOMotorCollection[dict[str, Any]]
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+# Codes of servers that step down, shut down, start up or are too busy: another try finds another state.
+# https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
+_TRANSIENT_CODES = frozenset({6, 7, 24, 50, 64, 89, 91, 112, 133, 134, 136, 189, 202, 262, 290, 365, 384, 10107, 11600})
+_TRANSIENT_CODES |= {9001, 11602, 13388, 13435, 13436}
+_AUTHENTICATION_FAILED = frozenset({13, 18, 8000})
+
+
+@dataclass(frozen=True)
+class Database:
+    """The collections of one imagepress installation."""
+
+    client: AsyncIOMotorClient[dict[str, Any]]
+    requests: Collection
+    batches: Collection
+    attempts: Collection
+    idempotency: Collection
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver's errors into ours: transient, conflict or permanent."""
+    try:
+        yield
+    except DuplicateKeyError as error:
+        raise ConflictError(str(error)) from error
+    except PyMongoError as error:
+        if is_transient(error):
+            raise DatabaseUnavailable(f"MongoDB cannot be reached right now: {_brief(error)}") from error
+        raise PermanentError(f"MongoDB refused: {_brief(error)}") from error
+
+
+def translates(function: Callable[Params, Awaitable[Result]]) -> Callable[Params, Awaitable[Result]]:
+    """Decorate an async function that speaks to MongoDB: its driver errors leave as ours (see `translated`)."""
+
+    @wraps(function)
+    async def wrapper(*args: Params.args, **kwargs: Params.kwargs) -> Result:
+        with translated():
+            return await function(*args, **kwargs)
+
+    return wrapper
+
+
+def is_transient(error: PyMongoError) -> bool:
+    """Tell whether the same operation may succeed later (connection lost, no primary, stepping down, too slow)."""
+    if isinstance(error, ConnectionFailure | WTimeoutError):
+        return True
+    if error.has_error_label("RetryableWriteError") or error.has_error_label("TransientTransactionError"):
+        return True
+    return isinstance(error, OperationFailure) and error.code in _TRANSIENT_CODES
+
+
+def _brief(error: Exception) -> str:
+    """Return the driver's message without its dump of the topology, which repeats host names at length."""
+    return str(error).split(", Timeout:")[0].split(", full error:")[0][:300]
+
+
+def open_client(
+    settings: CommonSettings, *, timeout_seconds: float | None = None
+) -> AsyncIOMotorClient[dict[str, Any]]:
+    """Return a client; nothing is connected yet. `timeout_seconds` bounds the search for a primary.
+
+    Raises `StartupError` where the connection string itself is unusable.
+    """
+    seconds = timeout_seconds or settings.database_timeout_seconds
+    try:
+        return AsyncIOMotorClient(
+            settings.mongo_connection_string.get_secret_value(),
+            appname="imagepress",
+            tz_aware=True,
+            retryWrites=True,
+            retryReads=True,
+            serverSelectionTimeoutMS=int(seconds * 1000),
+            connectTimeoutMS=int(seconds * 1000),
+            socketTimeoutMS=int(max(30.0, seconds * 4) * 1000),
+        )
+    except (InvalidURI, ConfigurationError, ValueError) as error:
+        raise StartupError(f"MONGO_CONNECTION_STRING is not usable: {_without_secrets(error, settings)}") from None
+
+
+def _without_secrets(error: Exception, settings: CommonSettings) -> str:
+    """Return the driver's message unless it could repeat credentials: then only its kind."""
+    return type(error).__name__ if "@" in settings.mongo_connection_string.get_secret_value() else str(error)
+
+
+@asynccontextmanager
+async def connected(settings: CommonSettings) -> AsyncIterator[Database]:
+    """Open the database, check that it can serve imagepress, make sure of the indexes; close it at the end.
+
+    Raises `StartupError` with the remedy where MongoDB is away, refuses the credentials, or is a standalone server.
+    """
+    client = open_client(settings)
+    try:
+        await _check(client, settings)
+        database = _database(client, settings)
+        with translated():
+            await _ensure_indexes(database)
+        yield database
+    finally:
+        client.close()
+
+
+def _database(client: AsyncIOMotorClient[dict[str, Any]], settings: CommonSettings) -> Database:
+    concerned = client.get_database(
+        settings.database_name,
+        codec_options=CodecOptions(tz_aware=True),
+        read_preference=ReadPreference.PRIMARY,
+        # A majority that does not answer in time is trouble to be told, not a reason to wait for ever.
+        write_concern=WriteConcern("majority", wtimeout=int(settings.database_timeout_seconds * 2000)),
+        read_concern=ReadConcern("local"),
+    )
+    name = settings.collection_name
+    return Database(
+        client,
+        requests=concerned[name],
+        batches=concerned[f"{name}_batches"],
+        attempts=concerned[f"{name}_attempts"],
+        idempotency=concerned[f"{name}_idempotency"],
+    )
+
+
+async def _check(client: AsyncIOMotorClient[dict[str, Any]], settings: CommonSettings) -> None:
+    where = redacted(settings.mongo_connection_string.get_secret_value())
+    try:
+        hello = await client.admin.command("hello")
+        await client[settings.database_name].command("listCollections", nameOnly=True)
+    except ServerSelectionTimeoutError as error:
+        raise StartupError(
+            f"no MongoDB primary answers at {where} within {settings.database_timeout_seconds:g} s ({_brief(error)}).\n"
+            "Is it running, is MONGO_CONNECTION_STRING right, and (Atlas) is this machine in the IP access list?"
+        ) from error
+    except OperationFailure as error:
+        if error.code in _AUTHENTICATION_FAILED:
+            raise StartupError(
+                f"MongoDB at {where} refuses these credentials: {error.details and error.details.get('errmsg')}.\n"
+                "Check user and password in MONGO_CONNECTION_STRING (percent-encode special characters) and the user's "
+                f"readWrite role on the database {settings.database_name!r}."
+            ) from error
+        raise StartupError(f"MongoDB at {where} answers with an error: {_brief(error)}") from error
+    except PyMongoError as error:
+        raise StartupError(f"MongoDB at {where} cannot be used: {_brief(error)}") from error
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+        raise StartupError(
+            f"the MongoDB at {where} is a standalone server, which has no change streams.\n"
+            "Start it as a replica set (mongod --replSet rs0, then rs.initiate() once in mongosh; one member is "
+            "enough), use Atlas, or run `make up`, which brings a replica set of its own."
+        )
+
+
+async def _ensure_indexes(database: Database) -> None:
+    """Create what is missing; safe from many processes at once, since the server serialises equal index builds."""
+    await database.requests.create_indexes(documents.REQUEST_INDEXES)
+    await database.batches.create_indexes(documents.BATCH_INDEXES)
+    await database.attempts.create_indexes(documents.ATTEMPT_INDEXES)
+
+
+@translates
+async def server_time(database: Database) -> datetime:
+    """Return the database's clock, the only one that two processes may compare by."""
+    hello = await database.client.admin.command("hello")
+    time: datetime = hello["localTime"]
+    return time
+
+
+def redacted(connection_string: str) -> str:
+    """Return the connection string's scheme and hosts only: no credentials, no options."""
+    scheme, _, rest = connection_string.partition("://")
+    hosts = rest.partition("/")[0].partition("?")[0].rpartition("@")[2]
+    return f"{scheme}://{hosts}"

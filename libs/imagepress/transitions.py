@@ -1,0 +1,108 @@
+"""The steps of a request's life that more than one service may have to take: release its batches, end its run.
+
+Each can be repeated by anyone at any time, and a process that dies in the middle leaves something that the next caller
+(at the latest the watchers' sweep) finishes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from imagepress.documents import ACTIVE, OPEN, BatchStatus, RequestStatus, WebhookState
+from imagepress.mongo import Database, translates
+
+Document = dict[str, Any]
+
+_TOTALS: Final = ("succeeded", "failed", "bytes_in", "bytes_out")
+
+
+@translates
+async def release(database: Database, request_id: str, run: int, *, turn_seconds: float) -> int:
+    """Make the staged batches of a committed run claimable and wake the watchers; return how many there were.
+
+    Start-time fair queueing (architecture, rule 6): batch `seq` gets turn `base + seq`, where `base` is the lowest turn
+    among pending batches that were never claimed, and at least the server's time in units of `turn_seconds`.
+    """
+    base = await lowest_turn(database)
+    clock = {"$floor": {"$divide": [{"$toLong": "$$NOW"}, turn_seconds * 1000]}}
+    turn = {"$toLong": {"$add": [{"$max": [base, clock]}, "$seq"]}}
+    result = await database.batches.update_many(
+        {"request_id": request_id, "status": BatchStatus.STAGED, "run": run},
+        [{"$set": {"status": BatchStatus.PENDING, "turn": turn}}],
+    )
+    await database.requests.update_one(
+        {"_id": request_id, "run": run}, {"$set": {"released_run": run}, "$currentDate": {"woken_at": True}}
+    )
+    return int(result.modified_count)
+
+
+@translates
+async def lowest_turn(database: Database) -> int:
+    """Return the lowest turn among pending batches that were never claimed; 0 where there is none."""
+    first = await database.batches.find_one(
+        {"status": BatchStatus.PENDING, "claims": 0}, {"turn": 1}, sort=[("turn", 1), ("_id", 1)], hint="claim"
+    )
+    return int(first["turn"]) if first else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run that this call has ended."""
+
+    status: RequestStatus
+    succeeded: int
+    failed: int
+
+
+@translates
+async def end_if_done(database: Database, request_id: str, run: int) -> Ended | None:
+    """End run `run` of a request, if no batch of it is open; None where it goes on, or where somebody else ended it.
+
+    One guarded update sets the status, the totals from a recount, and the webhook to due, together (rule 4).
+    """
+    still_open = await database.batches.find_one(
+        {"request_id": request_id, "status": {"$in": OPEN}}, {"_id": 0, "status": 1}, hint="recount"
+    )
+    if still_open:
+        return None
+    active: Document = {"_id": request_id, "run": run, "status": {"$in": ACTIVE}}
+    request = await database.requests.find_one(active, {"cancelling": 1, "webhook.url": 1})
+    if request is None:
+        return None
+    totals = await _recount(database, request_id)
+    cancelled = bool(request.get("cancelling"))
+    ended = Ended(_final(totals, cancelled=cancelled), totals["succeeded"], totals["failed"])
+    # A cancellation that arrives between the look and this write makes the guard fail: whoever cancels ends it.
+    active["cancelling"] = True if cancelled else {"$ne": True}
+    result = await database.requests.update_one(active, _ending(ended, totals, has_webhook="webhook" in request))
+    return ended if result.modified_count else None
+
+
+async def _recount(database: Database, request_id: str) -> dict[str, int]:
+    """Add up what the batches of a request say; covered by the index, however many there are."""
+    sums: Document = {name: {"$sum": f"${name}"} for name in _TOTALS}
+    pipeline = [{"$match": {"request_id": request_id}}, {"$group": {"_id": None, **sums}}]
+    async for row in database.batches.aggregate(pipeline, hint="recount"):
+        return {name: int(row[name]) for name in _TOTALS}
+    return dict.fromkeys(_TOTALS, 0)
+
+
+def _final(totals: dict[str, int], *, cancelled: bool) -> RequestStatus:
+    if cancelled:
+        return RequestStatus.CANCELLED
+    return RequestStatus.COMPLETED if totals["succeeded"] else RequestStatus.FAILED
+
+
+def _ending(ended: Ended, totals: dict[str, int], *, has_webhook: bool) -> Document:
+    values: Document = {
+        "status": ended.status,
+        "images.succeeded": totals["succeeded"],
+        "images.failed": totals["failed"],
+        "bytes": {"input": totals["bytes_in"], "output": totals["bytes_out"]},
+    }
+    clock: Document = {"ended_at": True, "woken_at": True}
+    if has_webhook:
+        values["webhook.state"] = WebhookState.DUE
+        clock["webhook.next_attempt_at"] = True
+    return {"$set": values, "$currentDate": clock}
