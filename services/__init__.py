@@ -1,0 +1,1 @@
+"""What is run, from the source tree: one package per service."""

@@ -1,0 +1,1 @@
+"""Accepts uploads and answers for them."""

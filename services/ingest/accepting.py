@@ -1,0 +1,86 @@
+"""Rule 1, an upload is all or nothing: stage the batches, commit the request, release the batches.
+
+The file is read twice, so that memory stays flat: once to find every problem, once to store. A process that dies before
+the commit leaves staged batches, which the watchers' sweep deletes; one that dies after it, a release that the sweep
+finishes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from itertools import count
+from typing import BinaryIO, Final
+
+from imagepress import logs, transitions
+from imagepress.documents import RowDocument
+from imagepress.errors import ImagepressError, TransientError
+from imagepress.mongo import Database, server_time
+from services.ingest import queries
+from services.ingest.batching import batches
+from services.ingest.csv_rows import Checked, Row, read_rows
+from services.ingest.csv_rows import check as check_rows
+from services.ingest.queries import Upload
+from services.ingest.settings import IngestSettings
+
+log = logs.get(__name__)
+
+# Batches to a chunk: about 100 x 20 KB typically, and one insert_many of at most 48 MB whatever the URLs are.
+CHUNK: Final = 48
+
+
+async def check(file: BinaryIO, *, max_images: int, encoding: str | None = None) -> Checked:
+    """Read the whole file for its problems, in a thread."""
+    return await asyncio.to_thread(_check, file, max_images, encoding)
+
+
+def _check(file: BinaryIO, max_images: int, encoding: str | None) -> Checked:
+    file.seek(0)
+    return check_rows(file, encoding=encoding, max_images=max_images)
+
+
+async def accept(
+    database: Database, upload: Upload, file: BinaryIO, settings: IngestSettings, *, encoding: str | None = None
+) -> None:
+    """Store a checked file. Raises `DatabaseUnavailable` with nothing accepted; returns once it is accepted."""
+    try:
+        await _stage(database, upload, file, settings.batch_images, encoding)
+    except BaseException:
+        await _tidy(database, upload)
+        raise
+    await queries.commit(database, upload)
+    try:
+        await transitions.release(database, upload.request_id, 1, turn_seconds=settings.turn_seconds)
+    except TransientError as error:
+        # Accepted is accepted: the sweep releases it as soon as the database is back.
+        log.warning("release left to the sweep", request_id=upload.request_id, problem=str(error))
+
+
+async def _stage(database: Database, upload: Upload, file: BinaryIO, batch_images: int, encoding: str | None) -> None:
+    file.seek(0)
+    rows = batches(_rows(file, encoding), batch_images=batch_images)
+    staged_at = await server_time(database)
+    numbers = count()
+    while chunk := await asyncio.to_thread(_next, rows):
+        await queries.stage(
+            database, [queries.batch_document(upload, next(numbers), rows, staged_at) for rows in chunk]
+        )
+
+
+def _rows(file: BinaryIO, encoding: str | None) -> Iterator[Row]:
+    for row in read_rows(file, encoding=encoding):
+        if not isinstance(row, Row):  # the first pass saw the same bytes and found nothing
+            raise TypeError(f"a checked file has a problem in line {row.line}: {row.message}")
+        yield row
+
+
+def _next(rows: Iterator[list[RowDocument]]) -> list[list[RowDocument]]:
+    return [batch for batch, _ in zip(rows, range(CHUNK), strict=False)]
+
+
+async def _tidy(database: Database, upload: Upload) -> None:
+    """Delete what was staged, if the database lets us; the sweep does it otherwise."""
+    try:
+        await asyncio.shield(queries.unstage(database, upload.request_id))
+    except ImagepressError as error:
+        log.warning("staged batches left to the sweep", request_id=upload.request_id, problem=str(error))

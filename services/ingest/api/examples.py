@@ -1,0 +1,44 @@
+"""Examples that the API's documentation shows."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+REQUEST_ID: Final = "6f1c1f0a-6f3e-4e0e-9a59-0d8f7f0f4b57"
+
+STATUS: Final[dict[str, Any]] = {
+    "request_id": REQUEST_ID,
+    "status": "completed",
+    "created_at": "2026-11-24T10:00:00Z",
+    "started_at": "2026-11-24T10:00:00.012Z",
+    "ended_at": "2026-11-24T10:00:00.498Z",
+    "images": {"total": 2, "succeeded": 1, "failed": 1},
+    "bytes": {"input": 512_000, "output": 96_000},
+    "webhook": {"state": "delivered", "tries": 1, "next_attempt_at": None},
+    "details": [
+        {
+            "serial_number": 1,
+            "product_name": "SKU1",
+            "input_image_urls": ["https://picsum.photos/200/300", "https://picsum.photos/200/nothing"],
+            "output_image_urls": [
+                f"http://localhost:8000/compressed_images/{REQUEST_ID}/000000-00-9f86d081.jpg",
+                None,
+            ],
+            "errors": [
+                {
+                    "url": "https://picsum.photos/200/nothing",
+                    "code": "http_404",
+                    "message": "the server answered 404",
+                }
+            ],
+            "images": [
+                {
+                    "url": "https://picsum.photos/200/300",
+                    "bytes_in": 512_000,
+                    "bytes_out": 96_000,
+                    "kept_original": False,
+                }
+            ],
+        }
+    ],
+}
