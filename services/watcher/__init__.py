@@ -1,0 +1,1 @@
+"""Claims batches and turns their images into stored, compressed ones."""

@@ -1,0 +1,122 @@
+"""One claimed batch: its images are worked on side by side, and their outcomes collected in its rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from imagepress import logs
+from imagepress.documents import ImageStatus
+from imagepress.errors import ImageError, ImageErrorCode, StorageUnavailable
+from services.watcher.image import Place, Tools, deliver, failure
+from services.watcher.queries import Claimed, Progress
+
+log = logs.get(__name__)
+Document = dict[str, Any]
+
+
+@dataclass(slots=True)
+class BatchRun:
+    """A batch being worked on: its rows fill with outcomes; `left` images have none yet."""
+
+    batch: Claimed
+    left: int
+    isolated: bool = False
+    """Whether a process of its own works on it (quarantine)."""
+
+    @property
+    def rows(self) -> list[Document]:
+        """The rows of the batch, as they will be written."""
+        return self.batch.rows
+
+    def open_images(self) -> list[tuple[Place, Document]]:
+        """Return the images without an outcome, and where they stand."""
+        return [
+            (Place(row["row"], image["n"]), image)
+            for row in self.rows
+            for image in row["images"]
+            if "status" not in image
+        ]
+
+    def settle(self, image: Document, outcome: Document) -> None:
+        """Write an outcome into its image."""
+        image.update(outcome)
+        self.left -= 1
+
+    def progress(self) -> Progress:
+        """Add up the outcomes so far."""
+        images = [image for row in self.rows for image in row["images"] if "status" in image]
+        good = [image for image in images if image["status"] == ImageStatus.SUCCEEDED]
+        return Progress(
+            succeeded=len(good),
+            failed=len(images) - len(good),
+            bytes_in=sum(image["bytes_in"] for image in good),
+            bytes_out=sum(image["bytes_out"] for image in good),
+        )
+
+
+def begin(batch: Claimed) -> BatchRun:
+    """Start on a claimed batch: what failed in an earlier run of the request is open again."""
+    left = 0
+    for row in batch.rows:
+        for image in row["images"]:
+            if image.get("status") == ImageStatus.FAILED and image.get("run") != batch.run:
+                for name in ("status", "run", "error"):
+                    image.pop(name, None)
+            left += "status" not in image
+    return BatchRun(batch, left)
+
+
+async def work(run: BatchRun, tools: Tools, *, concluded: Callable[[], None]) -> None:
+    """Work on every open image at once, within what the process allows; return when all have ended.
+
+    The same URL twice in a batch is fetched and compressed once. `concluded` is called after each outcome. Raises
+    `CodecStuck`. May be cancelled at any point: the outcomes so far stand in the rows.
+    """
+    same: dict[str, list[tuple[Place, Document]]] = {}
+    for place, image in run.open_images():
+        same.setdefault(image["url"], []).append((place, image))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for url, images in same.items():
+                tasks.create_task(_settle(run, url, images, tools, concluded), name=f"image of {run.batch.id}")
+    except ExceptionGroup as group:  # the first one tells why; the group cancelled the others
+        raise group.exceptions[0] from None
+
+
+async def _settle(
+    run: BatchRun,
+    url: str,
+    images: list[tuple[Place, Document]],
+    tools: Tools,
+    concluded: Callable[[], None],
+) -> None:
+    """Bring the images of one URL to their end, a success or a failure with its reason."""
+    batch = run.batch
+    try:
+        outcomes = await deliver(
+            url,
+            [place for place, _ in images],
+            request_id=batch.request_id,
+            options=batch.options,
+            turn_of=batch.id,
+            tools=tools,
+        )
+    except ImageError as error:
+        log.info("image failed", request_id=batch.request_id, code=error.code, reason=error.message)
+        outcomes = [failure(error, batch.run) for _ in images]
+    except StorageUnavailable as error:
+        log.warning("the store refuses", request_id=batch.request_id, problem=str(error))
+        return  # it keeps no outcome, so the batch rests and is claimed again
+    for (_, image), outcome in zip(images, outcomes, strict=True):
+        run.settle(image, outcome)
+    concluded()
+
+
+def fail_refused(run: BatchRun) -> None:
+    """Fail what the store refused until the last claim."""
+    error = ImageError(ImageErrorCode.STORAGE, "the image store refused it until the last of MAX_CLAIMS tries")
+    for _, image in run.open_images():
+        run.settle(image, failure(error, run.batch.run))

@@ -1,0 +1,75 @@
+"""From a lazy image to pixels of 8 bits in one of a few modes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from PIL import Image
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
+
+from .faults import judged
+from .geometry import shrink_on_load
+from .model import Options
+
+_GREY_MODES: Final = frozenset({"1", "L", "LA", "La"})
+_DEEP_MODES: Final = frozenset({"I", "F"})  # and "I;16", in four byte orders
+_WHITE_IS_ZERO: Final = 0  # TIFF 6.0, section 8, PhotometricInterpretation
+
+
+def decode(image: ImageFile, options: Options) -> Image.Image:
+    """Decode `image`, no larger than `options` need, to mode L, LA, RGB, RGBA or CMYK.
+
+    Of an animation it is the first frame (of an APNG, the picture that viewers without animation show). Raises
+    ImageError `corrupt` if the data does not decode to the end, `too_many_pixels` if memory does not suffice.
+    """
+    with judged():
+        shrink_on_load(image, options)
+        image.load()
+        # The WebP and AVIF decoders would otherwise keep the picture a second time for as long as the image lives.
+        vars(image).pop("_decoder", None)
+        plain = _plain(image)
+    if plain is not image:
+        image.close()  # frees its pixels; its header stays readable
+    return plain
+
+
+def _plain(image: ImageFile) -> Image.Image:
+    """Return `image` in one of the modes that the rest of the engine knows, without a copy where it has one."""
+    mode = image.mode
+    if mode in _DEEP_MODES or mode.startswith("I;16"):
+        return _eight_bits(image)
+    if image.has_transparency_data:
+        wanted = "LA" if mode in _GREY_MODES else "RGBA"
+    elif mode == "1":
+        wanted = "L"
+    else:
+        wanted = mode if mode in ("L", "RGB", "CMYK") else "RGB"
+    return image if mode == wanted and "transparency" not in image.info else image.convert(wanted)
+
+
+def _eight_bits(image: ImageFile) -> Image.Image:
+    """Scale grey of more than 8 bits to L; Pillow's own conversion would clip everything above 255 to white."""
+    low, high = _range(image)
+    scale = 255 / (high - low)
+    offset = -low * scale
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO:
+        scale, offset = -scale, 255 - offset
+    # Integers are cut off, not rounded, by what follows: hence the half.
+    return image.point(lambda value: value * scale + (offset + 0.5)).convert("L")
+
+
+def _range(image: ImageFile) -> tuple[float, float]:
+    """Return the values that stand for black and white.
+
+    16-bit grey says so by its depth. Integers of 32 bits and floats do not: the customary ranges (1.0 for floats, 8
+    and 16 bits) are tried in turn, and the picture's own range is taken where none fits, as viewers do.
+    """
+    if image.mode.startswith("I;16"):
+        bits = image.tag_v2.get(BITSPERSAMPLE, (16,))[0] if isinstance(image, TiffImageFile) else 16
+        return 0.0, float((1 << min(bits, 16)) - 1)
+    low, high = (float(value) for value in image.getextrema())  # type: ignore[arg-type]  # one band: two numbers
+    for usual in (1.0, 255.0, 65535.0):
+        if low >= 0 and high <= usual and (usual > 1 or image.mode == "F"):
+            return 0.0, usual
+    return (low, high) if high > low else (0.0, 1.0)

@@ -1,0 +1,49 @@
+"""Pixels to bytes, with nothing but the pixels in them."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any, Final
+
+from PIL import Image
+
+from imagepress.errors import ImageError, ImageErrorCode
+
+from .model import Options, OutputFormat
+
+# Settings beside quality. JPEG: libjpeg-turbo's defaults (4:2:0, baseline); `optimize` would save 12 % of the bytes
+# for 25 % more time. AVIF: one thread, since the caller runs one engine a core already.
+_SETTINGS: Final[dict[OutputFormat, dict[str, Any]]] = {
+    "jpeg": {},
+    "webp": {"method": 4},
+    "avif": {"speed": 6, "max_threads": 1},
+}
+
+
+def encode(image: Image.Image, options: Options) -> bytes:
+    """Return `image` (mode L, LA, RGB or RGBA, sRGB) as a file of `options.format` and `options.quality`.
+
+    JPEG cannot show transparency: what is seen through comes out white. Raises ImageError `too_many_pixels` if the
+    format cannot hold the picture.
+    """
+    if options.format == "jpeg":
+        image = on_white(image)
+    # Pillow copies comments, profiles and EXIF from here into the file, unless there is nothing to copy.
+    image.info = {}
+    out = BytesIO()
+    try:
+        image.save(out, options.format, quality=options.quality, **_SETTINGS[options.format])
+    except (OSError, ValueError, MemoryError) as error:
+        # A plain picture of at least one pixel leaves an encoder only its size to complain about.
+        message = f"The image is too large to be written as {options.format}"
+        raise ImageError(ImageErrorCode.TOO_MANY_PIXELS, message) from error
+    return out.getvalue()
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """Return `image` without transparency, laid on white; the same object if it has none."""
+    if image.mode not in ("LA", "RGBA"):
+        return image
+    ground = Image.new(image.mode.removesuffix("A"), image.size, "white")
+    ground.paste(image, mask=image)
+    return ground

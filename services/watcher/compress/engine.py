@@ -1,0 +1,78 @@
+"""The whole way of one picture: header, pixels, size, colour, turn, bytes; and the choice to keep the original."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Final
+
+from PIL import Image
+from PIL.ImageFile import ImageFile
+
+from .colour import correction, to_srgb
+from .decode import decode
+from .encode import encode
+from .geometry import orientation, scaled, target_size, upright
+from .inspect import open_header
+from .keep import kept
+from .model import Compressed, Options
+
+# File name endings and content types, by Pillow's name of the format (RFC 9649 for WebP, the AVIF specification).
+_KINDS: Final = {
+    "JPEG": ("jpg", "image/jpeg"),
+    "PNG": ("png", "image/png"),
+    "WEBP": ("webp", "image/webp"),
+    "GIF": ("gif", "image/gif"),
+    "AVIF": ("avif", "image/avif"),
+}
+# Pillow documents this ("Block allocator") but does not export it to type checkers.
+_ALLOCATOR: Final[Any] = Image.core  # type: ignore[attr-defined]
+# Blocks of freed image memory to keep mapped: fresh memory's page faults are half the cost of a 1000 x 1000 photograph.
+_BLOCKS: Final = 64
+# Above this many pixels (32 MB a copy) the kept blocks weigh more than the faults that they save.
+_LARGE: Final = 8_000_000
+
+
+def tune_allocator(*, max_pixels: int) -> None:
+    """Set up Pillow for this process, once, at start-up: keep image memory mapped, refuse bombs of over `max_pixels`.
+
+    `compress` is right without this, but slower, and then refuses pictures of more than 178 megapixels in any case.
+    """
+    _ALLOCATOR.set_blocks_max(_BLOCKS)
+    # Second line of defence, for sizes that decoders find only on their way; `open_header` is the first.
+    Image.MAX_IMAGE_PIXELS = max_pixels
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
+def compress(data: bytes, options: Options, *, max_pixels: int) -> Compressed:
+    """Return the picture in `data` as `options` say: upright, sRGB, no wider than `max_width`, without metadata.
+
+    If that is larger than `data`, and `data` is itself upright, sRGB, narrow enough and of a type that browsers show,
+    it is `data` without its metadata. Pure, and may be called from several threads at once. Raises ImageError, with
+    `not_an_image`, `unsupported_format`, `corrupt` or `too_many_pixels` (more than `max_pixels`, by the header).
+    """
+    name, image = open_header(data, max_pixels=max_pixels)
+    pixels = image.width * image.height
+    untouched, pressed = _press(image, options)
+    del image
+    if pixels > _LARGE:
+        _ALLOCATOR.clear_cache()
+    if untouched and len(pressed.data) > len(data) and (original := kept(name, data)) is not None:
+        extension, content_type = _KINDS[name]
+        return Compressed(original, extension, content_type, pressed.width, pressed.height, True)
+    return pressed
+
+
+def _press(source: ImageFile, options: Options) -> tuple[bool, Compressed]:
+    """Return `source` compressed, and whether its pixels were right as they came: upright, sRGB, not too wide."""
+    size, profile = source.size, source.info.get("icc_profile")
+    image = decode(source, options)
+    turn = orientation(source)
+    target = target_size(size, turn, options)
+    change = correction(image.mode, profile)
+    untouched = turn == 1 and change is None and target == size and image.mode != "CMYK"
+    del source
+    image = scaled(image, target)
+    image = upright(to_srgb(image, change), turn)
+    data = encode(image, options)
+    extension, content_type = _KINDS[options.format.upper()]
+    return untouched, Compressed(data, extension, content_type, *image.size, False)

@@ -1,0 +1,75 @@
+"""Which way up, and how large: orientation, and sizes that only ever shrink."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from PIL import ExifTags, Image, ImageFile
+from PIL.Image import Transpose
+
+from .faults import PARSER_ERRORS
+from .model import Options, OutputFormat
+
+# What brings a picture upright, by EXIF orientation (EXIF 3.0, tag 0x0112; 1 is upright already).
+_TURNS: Final = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+_ON_ITS_SIDE: Final = 5  # orientations from here on swap width and height
+
+# The longest side that each format's files can have (libjpeg's JPEG_MAX_DIMENSION, RFC 9649 section 2.1, libavif's
+# AVIF_DEFAULT_IMAGE_DIMENSION_LIMIT): a longer picture is shrunk, not refused.
+_LONGEST_SIDE: Final[dict[OutputFormat, int]] = {"jpeg": 65500, "webp": 16383, "avif": 32768}
+
+
+def orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8, that is still to be applied to `image`; 1 if it says none or nonsense.
+
+    TIFF and HEIC decoders turn the picture themselves and have said so in their EXIF by then: ask after loading.
+    An orientation in XMP alone is not applied; browsers do not either.
+    """
+    exif = Image.Exif()
+    try:
+        exif.load(image.info.get("exif", b""))
+        turn = exif.get(ExifTags.Base.Orientation, 1)
+    except PARSER_ERRORS:  # a damaged EXIF block must not cost the picture
+        return 1
+    return turn if turn in _TURNS else 1
+
+
+def upright(image: Image.Image, turn: int) -> Image.Image:
+    """Return `image` turned by EXIF orientation `turn`; the same object where there is nothing to do."""
+    return image.transpose(_TURNS[turn]) if turn in _TURNS else image
+
+
+def scaled(image: Image.Image, target: tuple[int, int]) -> Image.Image:
+    """Return `image` at the size `target`, in pixels; the same object where it has that size."""
+    if image.size == target:
+        return image
+    # Lanczos keeps product photographs sharp; a gap of 3 is quicker than none, with no difference to be seen.
+    return image.resize(target, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def target_size(size: tuple[int, int], turn: int, options: Options) -> tuple[int, int]:
+    """Return the (width, height) that a stored picture of `size` is to be scaled to, before it is turned.
+
+    `max_width` holds for the upright picture. Never larger than `size`; the aspect is kept to half a pixel.
+    """
+    width, height = size[::-1] if turn >= _ON_ITS_SIDE else size
+    limit = _LONGEST_SIDE[options.format]
+    scale = min(1.0, limit / width, limit / height, (options.max_width or width) / width)
+    target = max(1, round(width * scale)), max(1, round(height * scale))
+    return target[::-1] if turn >= _ON_ITS_SIDE else target
+
+
+def shrink_on_load(image: ImageFile.ImageFile, options: Options) -> None:
+    """Let the decoder of a JPEG leave out detail that `options` will not keep (to 1/2, 1/4 or 1/8 of each side)."""
+    if image.format == "JPEG":
+        target = target_size(image.size, orientation(image), options)
+        if target != image.size:
+            image.draft(None, target)

@@ -1,0 +1,97 @@
+"""Opens a picture far enough to read its header, and judges it before a pixel is decoded."""
+
+from __future__ import annotations
+
+from functools import cache
+from io import BytesIO
+from typing import Final
+
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from imagepress.errors import ImageError, ImageErrorCode
+
+from .faults import judged
+from .geometry import shrink_on_load
+from .model import Inspected, Options
+from .sniff import sniff
+from .strip.png import without_text
+
+# The parsers that strangers' files may reach. They are called by name rather than through Image.open, which would
+# also look for the further pictures of an MPO photograph, and raises KeyError where their index is damaged.
+_PARSERS: Final[dict[str, type[ImageFile]]] = {
+    "JPEG": JpegImageFile,
+    "PNG": PngImageFile,
+    "WEBP": WebPImageFile,
+    "GIF": GifImageFile,
+    "BMP": BmpImageFile,
+    "TIFF": TiffImageFile,
+    "AVIF": AvifImageFile,
+}
+
+# A progressive JPEG may ask for any number of passes over the whole picture; real ones have about ten. libjpeg-turbo
+# itself recommends this limit (its fuzzers' and `djpeg -maxscans`).
+_MAX_SCANS: Final = 500
+
+
+def inspect(data: bytes, options: Options | None = None, *, max_pixels: int) -> Inspected:
+    """Read the header of the picture in `data` and nothing else.
+
+    `options` tells what it will be compressed to, so that `pixels` can count what is really decoded. Raises
+    ImageError: `not_an_image`, `unsupported_format`, `corrupt`, or `too_many_pixels` (by the header, over `max_pixels`).
+    """
+    name, image = open_header(data, max_pixels=max_pixels)
+    width, height = image.size
+    with judged():
+        shrink_on_load(image, options or Options())
+    return Inspected(name, width, height, _budget(image, width * height))
+
+
+def open_header(data: bytes, *, max_pixels: int) -> tuple[str, ImageFile]:
+    """Return the format of `data` and its lazy image, of at most `max_pixels`; raises ImageError like `inspect`."""
+    name = sniff(data)
+    if name == "JPEG" and data.count(b"\xff\xda") > _MAX_SCANS:
+        raise ImageError(ImageErrorCode.CORRUPT, f"The image has more than {_MAX_SCANS} scans")
+    with judged():
+        parser = _heif_parser() if name == "HEIF" else _PARSERS[name]
+        image = parser(BytesIO(without_text(data) if name == "PNG" else data))
+        claimed = _claimed_pixels(image)
+    if claimed > max_pixels:
+        message = f"The image has {claimed} pixels; at most {max_pixels} are accepted"
+        raise ImageError(ImageErrorCode.TOO_MANY_PIXELS, message)
+    return name, image
+
+
+def _claimed_pixels(image: ImageFile) -> int:
+    """Return the pixels that decoding will ask memory for: a TIFF's tiles may claim to be larger than the picture."""
+    tile = 0
+    if isinstance(image, TiffImageFile):
+        tile = int(image.tag_v2.get(TILEWIDTH, 0)) * int(image.tag_v2.get(TILELENGTH, 0))
+    return max(image.width * image.height, tile)
+
+
+def _budget(image: ImageFile, full: int) -> int:
+    """Return the pixels to budget for `image`, prepared for loading, whose header claims `full` pixels.
+
+    A progressive JPEG keeps the coefficients of the whole picture, 6 bytes a pixel, however small it is decoded.
+    """
+    decoded = image.width * image.height
+    return max(decoded, full // 2) if "progressive" in image.info else decoded
+
+
+@cache
+def _heif_parser() -> type[ImageFile]:
+    """Load the HEIC decoder at the first HEIC picture: it costs 10 MB that most processes never need."""
+    from pillow_heif import options
+    from pillow_heif.as_plugin import HeifImageFile
+
+    # Only the picture itself is wanted; each of these is one more parser for a stranger's bytes.
+    options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
+    parser: type[ImageFile] = HeifImageFile
+    return parser

@@ -1,0 +1,248 @@
+"""One image from its URL: paced by host, retried while the fault may pass, within deadlines and limits."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+from yarl import URL
+
+from imagepress.addresses import AddressPolicy
+from imagepress.errors import ImageError, ImageErrorCode, PermanentError, TooManyBytes, TransientError
+from imagepress.outbound import forbidden_within, guarded_session, read_capped, retry_after_seconds
+from services.watcher.budget import Holding
+from services.watcher.pacing import Pacing, standing_still
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_PAUSING_STATUSES = frozenset({429, 503})  # where Retry-After speaks for the whole host
+# A URL of these characters alone goes out exactly as given: signatures in queries may depend on every escape.
+_AS_GIVEN = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*")
+_UNKNOWN_NAME = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
+# The first that fits; all of them may pass, but for those without a `True`.
+_FAULTS: tuple[tuple[type[Exception], ImageErrorCode, bool, str], ...] = (
+    (TimeoutError, ImageErrorCode.TIMEOUT, True, "{host} did not answer in time"),
+    (aiohttp.ClientConnectorCertificateError, ImageErrorCode.UNREACHABLE, False, "{host}'s certificate is not trusted"),
+    (aiohttp.ClientSSLError, ImageErrorCode.UNREACHABLE, False, "no secure connection to {host} could be made"),
+    (aiohttp.ClientConnectorDNSError, ImageErrorCode.UNREACHABLE, True, "{host} could not be resolved"),
+    (aiohttp.ClientConnectorError, ImageErrorCode.UNREACHABLE, True, "no connection to {host} could be made"),
+    (aiohttp.ClientResponseError, ImageErrorCode.UNREACHABLE, False, "{host}'s answer is not proper HTTP"),
+    (aiohttp.InvalidURL, ImageErrorCode.UNREACHABLE, False, "the URL is malformed"),
+    (UnicodeError, ImageErrorCode.UNREACHABLE, False, "the URL's host is not a valid name"),
+    (Exception, ImageErrorCode.UNREACHABLE, True, "the connection to {host} broke off"),
+)
+
+
+@dataclass(frozen=True)
+class FetchLimits:
+    """What a fetch may cost. `total_seconds` covers attempts and waits between them, not our own queues."""
+
+    max_image_bytes: int = 32 * 1024 * 1024
+    connect_seconds: float = 10.0  # for each address, TLS included
+    idle_seconds: float = 20.0  # without a byte
+    total_seconds: float = 120.0
+    tries: int = 3
+    first_delay_seconds: float = 0.5  # doubles at every try, with jitter
+    longest_delay_seconds: float = 10.0
+    longest_pause_seconds: float = 60.0  # cap on Retry-After
+    per_host: int = 8
+    max_redirects: int = 5
+    connections: int = 256
+
+
+class _PassingFault(TransientError):
+    """An attempt failed at `host`, and another may not; `error` is what the image fails with if none succeeds."""
+
+    def __init__(self, error: ImageError, host: str) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.host = host
+
+
+class Fetcher:
+    """Downloads images. `session` must be a guarded one (`imagepress.outbound`); the caller closes it."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, pacing: Pacing, limits: FetchLimits, rng: random.Random | None = None
+    ) -> None:
+        """Share `session` and `pacing` among all fetches; `rng` draws the jitter."""
+        self._session = session
+        self._pacing = pacing
+        self._limits = limits
+        self._rng = rng or random.Random()  # jitter, not a secret
+
+    async def fetch(self, url: str, holding: Holding) -> bytes:
+        """Return the body at `url`; its bytes are counted in `holding`, which keeps them.
+
+        Raises `ImageError` with code `unreachable`, `timeout`, `forbidden_address`, `too_many_bytes`, `corrupt` (a
+        broken Content-Encoding) or `http_` and the status.
+        """
+        target = _target(url)
+        try:
+            async with asyncio.timeout(self._limits.total_seconds) as deadline:
+                try:
+                    return await self._attempt(target, holding, deadline)
+                except _PassingFault as fault:
+                    return await self._again(fault, target, holding, deadline)
+        except _PassingFault as fault:
+            raise fault.error from fault.__cause__
+        except TimeoutError:
+            seconds = self._limits.total_seconds
+            raise ImageError(ImageErrorCode.TIMEOUT, f"the image did not arrive within {seconds:g} seconds") from None
+
+    async def _again(self, first: _PassingFault, target: URL, holding: Holding, deadline: asyncio.Timeout) -> bytes:
+        """Go on after the `first` attempt failed. It ran without tenacity, which costs over half of a whole request."""
+        faults = [first]
+
+        async def attempt() -> bytes:
+            if faults:
+                raise faults.pop()  # so that tenacity counts it, and waits first
+            return await self._attempt(target, holding, deadline)
+
+        def is_over(state: RetryCallState) -> bool:
+            ends = (deadline.when() or 0.0) - asyncio.get_running_loop().time()
+            return state.attempt_number >= self._limits.tries or state.upcoming_sleep >= ends
+
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(_PassingFault),
+            wait=self._delay,
+            stop=is_over,
+            sleep=asyncio.sleep,
+            reraise=True,
+        )
+        return await retrying(attempt)
+
+    async def _attempt(self, target: URL, holding: Holding, deadline: asyncio.Timeout) -> bytes:
+        """Follow `target` through its redirects, each paced as a request to its own host."""
+        try:
+            for _ in range(self._limits.max_redirects + 1):
+                outcome = await self._request(target, holding, deadline)
+                if isinstance(outcome, bytes):
+                    return outcome
+                target = outcome
+        except BaseException:
+            holding.give_back()
+            raise
+        raise ImageError("http_302", f"the URL redirects more than {self._limits.max_redirects} times")
+
+    async def _request(self, target: URL, holding: Holding, deadline: asyncio.Timeout) -> bytes | URL:
+        """Return the body at `target`, or where it redirects to."""
+        host = target.host or ""
+        try:
+            async with (
+                self._pacing.slot(host, deadline),
+                self._session.get(target, allow_redirects=False) as response,
+            ):
+                if response.status in _REDIRECTS and (location := response.headers.get("Location")):
+                    return _redirected(target, location)
+                self._judge(response, host)
+                return await self._body(response, holding, deadline)
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+            raise _translated(error, host) from error
+
+    def _judge(self, response: aiohttp.ClientResponse, host: str) -> None:
+        """Raise unless the status means an image; let the host rest if it asks for that."""
+        status = response.status
+        if 200 <= status < 300:
+            return
+        error = ImageError(f"http_{status}", f"{host} answered {status} {_phrase(status)}".rstrip())
+        if status not in _PASSING_STATUSES:
+            raise error
+        seconds = retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC))
+        if status in _PAUSING_STATUSES and seconds:
+            self._pacing.pause(host, seconds)
+        raise _PassingFault(error, host)
+
+    async def _body(self, response: aiohttp.ClientResponse, holding: Holding, deadline: asyncio.Timeout) -> bytes:
+        async def admit(size: int) -> None:
+            if not holding.try_grow(size):
+                with standing_still(deadline):
+                    await holding.grow(size)
+
+        try:
+            return await read_capped(response, self._limits.max_image_bytes, admit)
+        except TooManyBytes as error:
+            raise ImageError(ImageErrorCode.TOO_MANY_BYTES, str(error)) from error
+        except PermanentError as error:
+            raise ImageError(ImageErrorCode.CORRUPT, str(error)) from error
+
+    def _delay(self, state: RetryCallState) -> float:
+        """Return the seconds until the next attempt: a back-off with jitter, or the end of the host's pause."""
+        fault = _fault_of(state)
+        upper = min(
+            self._limits.longest_delay_seconds, self._limits.first_delay_seconds * 2 ** (state.attempt_number - 1)
+        )
+        return max(self._rng.uniform(upper / 2, upper), self._pacing.pause_left(fault.host))
+
+
+@asynccontextmanager
+async def open_fetcher(
+    policy: AddressPolicy, limits: FetchLimits, user_agent: str, resolver: AbstractResolver | None = None
+) -> AsyncIterator[Fetcher]:
+    """Open a fetcher with a guarded session of its own, closed at the end."""
+    async with guarded_session(
+        policy,
+        user_agent=user_agent,
+        limit=limits.connections,
+        connect_seconds=limits.connect_seconds,
+        idle_seconds=limits.idle_seconds,
+        resolver=resolver,
+    ) as session:
+        yield Fetcher(session, Pacing(limits.per_host, limits.longest_pause_seconds), limits)
+
+
+def _target(url: str) -> URL:
+    """Parse a URL of the upload; the message of an error never repeats it, as it may hold a password."""
+    try:
+        target = URL(url, encoded=_AS_GIVEN.fullmatch(url) is not None)
+    except ValueError:
+        raise ImageError(ImageErrorCode.UNREACHABLE, "the URL is malformed") from None
+    return _fetchable(target)
+
+
+def _redirected(source: URL, location: str) -> URL:
+    try:
+        target = source.join(URL(location, encoded=_AS_GIVEN.fullmatch(location) is not None))
+    except ValueError:
+        raise ImageError(ImageErrorCode.UNREACHABLE, f"{source.host} redirects to a malformed URL") from None
+    return _fetchable(target)
+
+
+def _fetchable(target: URL) -> URL:
+    if target.scheme not in ("http", "https"):
+        raise ImageError(ImageErrorCode.FORBIDDEN_ADDRESS, "only http:// and https:// are fetched")
+    if not target.host or not target.host.isprintable():
+        raise ImageError(ImageErrorCode.UNREACHABLE, "the URL names no host")
+    return target
+
+
+def _translated(error: Exception, host: str) -> ImageError | _PassingFault:
+    """Return what aiohttp's `error` means for the image. aiohttp's own words are left out: they may quote the URL."""
+    if forbidden := forbidden_within(error):
+        return ImageError(ImageErrorCode.FORBIDDEN_ADDRESS, str(forbidden))
+    if isinstance(error, aiohttp.ClientConnectorDNSError) and error.os_error.errno in _UNKNOWN_NAME:
+        return ImageError(ImageErrorCode.UNREACHABLE, f"there is no host {host}")
+    code, passing, sentence = next(fault[1:] for fault in _FAULTS if isinstance(error, fault[0]))
+    failure = ImageError(code, sentence.format(host=host))
+    return _PassingFault(failure, host) if passing else failure
+
+
+def _fault_of(state: RetryCallState) -> _PassingFault:
+    error = state.outcome.exception() if state.outcome else None
+    if not isinstance(error, _PassingFault):
+        raise TypeError("only passing faults are retried")
+    return error
+
+
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""

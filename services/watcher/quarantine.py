@@ -1,0 +1,138 @@
+"""Rule 7: a batch that outlived two leases is worked on in a process of its own, one image at a time.
+
+Before each image its place is written down. If the process dies, or does not come back, that image has failed with code
+`poison`, and a new process goes on with the others. No healthy worker dies of the same image twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+from typing import Any, Final
+
+from imagepress import leases, logs
+from imagepress.errors import ImageError, ImageErrorCode, TransientError
+from imagepress.lifecycle import Stop
+from imagepress.mongo import Database, connected
+from imagepress.retry import persist
+from services.watcher import queries
+from services.watcher.batch import BatchRun, begin
+from services.watcher.image import Place, Tools, deliver, failure
+from services.watcher.outcome import conclude
+from services.watcher.queries import Claimed, LeaseLost
+from services.watcher.settings import WatcherSettings
+
+log = logs.get(__name__)
+
+SUSPICIONS: Final = 3
+"""An image that this many holders of the batch in a row had written down is poison: it took all of them along."""
+
+
+class Isolation:
+    """The healthy side: starts the process, waits for it, draws the conclusion from its death."""
+
+    def __init__(self, database: Database, settings: WatcherSettings) -> None:
+        """Use the worker's own connection."""
+        self._database = database
+        self._settings = settings
+
+    async def run(self, batch: Claimed) -> None:
+        """See a suspected batch to its end. Raises `LeaseLost`."""
+        log.warning("batch in quarantine", request_id=batch.request_id, batch=batch.id, expiries=batch.expiries)
+        while not await self._passes(batch):
+            await self._condemn(batch)
+
+    async def _passes(self, batch: Claimed) -> bool:
+        """Run the batch in a process of its own; return whether that came to the end."""
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "services.watcher",
+            "--quarantine",
+            batch.id,
+            batch.token,
+            stdin=asyncio.subprocess.PIPE,
+        )
+        watching = asyncio.ensure_future(self._until_silent(batch))
+        exited = asyncio.ensure_future(child.wait())
+        try:
+            await asyncio.wait({watching, exited}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watching.cancel()
+            if child.returncode is None:
+                child.kill()
+            await asyncio.shield(child.wait())
+        return child.returncode == 0
+
+    async def _until_silent(self, batch: Claimed) -> None:
+        """Return once the same image has been worked on for longer than fetching and compressing may take."""
+        longest = self._settings.fetch_seconds + self._settings.codec_seconds + self._settings.database_timeout_seconds
+        clock = asyncio.get_running_loop().time
+        last: Any = None
+        since = clock()
+        while clock() - since < longest:
+            await asyncio.sleep(min(1.0, longest / 10))
+            with suppress(TransientError):  # what cannot be asked now is asked in a second
+                found = await queries.find_suspect(self._database, batch)
+                if found is not None and found.get("suspect") != last:
+                    last, since = found.get("suspect"), clock()
+
+    async def _condemn(self, batch: Claimed) -> None:
+        """Fail the image that the dead process had written down."""
+        found = await persist(lambda: queries.find_suspect(self._database, batch), seconds=self._settings.lease_seconds)
+        if found is None:
+            raise LeaseLost
+        suspect = found.get("suspect")
+        if suspect is None:  # it died before its first image, so no image is to blame; the lease decides what follows
+            raise TransientError("the quarantine process ended before it began")
+        log.error("poisonous image", request_id=batch.request_id, batch=batch.id, row=suspect[0], place=suspect[1])
+        rows = found["rows"]
+        _poison(rows, suspect, batch.run)
+        await persist(
+            lambda: queries.note_suspect(self._database, batch, None, rows), seconds=self._settings.lease_seconds
+        )
+
+
+def _poison(rows: list[dict[str, Any]], suspect: list[int], run: int) -> None:
+    error = ImageError(ImageErrorCode.POISON, "the process that worked on this image died of it, or never came back")
+    for row in rows:
+        for image in row["images"]:
+            if [row["row"], image["n"]] == suspect[:2] and "status" not in image:
+                image.update(failure(error, run))
+
+
+async def work(settings: WatcherSettings, tools: Tools, stop: Stop, batch_id: str, token: str) -> None:
+    """The suspected side: be the process that runs one batch, image by image. Raises `LeaseLost`."""
+    async with connected(settings) as database:
+        batch = await queries.find_claimed(database, batch_id, token)
+        run = begin(batch)
+        last = batch.suspect
+        for place, image in run.open_images():
+            if stop.is_set:
+                return
+            times = last[2] + 1 if last and last[:2] == [place.row, place.n] else 1
+            if times > SUSPICIONS:
+                _poison(run.rows, [place.row, place.n], batch.run)
+                run.left -= 1
+                continue
+            await queries.note_suspect(database, batch, [place.row, place.n, times], run.rows)
+            await leases.extend(database.batches, path=queries.LEASE, held=batch.held, seconds=settings.lease_seconds)
+            await _settle(run, place, image, tools)
+        await conclude(database, run, settings)
+
+
+async def _settle(run: BatchRun, place: Place, image: dict[str, Any], tools: Tools) -> None:
+    batch = run.batch
+    try:
+        outcomes = await deliver(
+            image["url"],
+            [place],
+            request_id=batch.request_id,
+            options=batch.options,
+            turn_of=batch.id,
+            tools=tools,
+        )
+    except ImageError as error:
+        outcomes = [failure(error, batch.run)]
+    run.settle(image, outcomes[0])

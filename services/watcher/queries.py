@@ -1,0 +1,267 @@
+"""What the watcher service says to MongoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pymongo import UpdateOne
+
+from imagepress import leases
+from imagepress.documents import ACTIVE, BatchStatus, RequestStatus
+from imagepress.errors import ConflictError
+from imagepress.mongo import Database, server_time, translates
+from imagepress.transitions import lowest_turn
+
+Document = dict[str, Any]
+
+LEASE: Final = "lease"
+STAGED_FOR_SECONDS: Final = 3600
+"""How long an upload may take to be committed before its staged batches are taken for those of a dead ingest."""
+
+RELEASED_AFTER_SECONDS: Final = 5
+"""How long an ingest is left alone with the release of what it committed."""
+
+
+class LeaseLost(ConflictError):
+    """The batch belongs to another worker by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is known of a batch's images so far."""
+
+    succeeded: int
+    failed: int
+    bytes_in: int
+    bytes_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A batch that this worker holds, until its lease ends."""
+
+    id: str
+    token: str
+    request_id: str
+    run: int
+    turn: int
+    claims: int
+    expiries: int
+    rows: list[Document]
+    options: Document
+    suspect: list[int] | None
+
+    @property
+    def held(self) -> dict[str, str]:
+        """Document id and lease token, as `leases` wants them."""
+        return {self.id: self.token}
+
+
+async def claim_batch(
+    database: Database, *, worker: str, seconds: float, from_turn: int, only: Mapping[str, Any] | None = None
+) -> Claimed | None:
+    """Claim the pending batch with the lowest turn from `from_turn` on, None where there is none."""
+    found = await leases.claim(
+        database.batches,
+        path=LEASE,
+        free={"status": BatchStatus.PENDING, "turn": {"$gte": from_turn}, **(only or {})},
+        sort=[("turn", 1), ("_id", 1)],
+        worker=worker,
+        seconds=seconds,
+        changes={"status": BatchStatus.PROCESSING, "claims": {"$add": ["$claims", 1]}},
+        hint="claim",
+    )
+    return None if found is None else _claimed(found)
+
+
+def _claimed(batch: Document) -> Claimed:
+    return Claimed(
+        id=batch["_id"],
+        token=batch["lease"]["token"],
+        request_id=batch["request_id"],
+        run=batch["run"],
+        turn=batch["turn"],
+        claims=batch["claims"],
+        expiries=batch["expiries"],
+        rows=batch["rows"],
+        options=batch["options"],
+        suspect=batch.get("suspect"),
+    )
+
+
+@translates
+async def find_claimed(database: Database, batch_id: str, token: str) -> Claimed:
+    """Return a batch that is held under `token`. Raises `LeaseLost`."""
+    found = await database.batches.find_one({"_id": batch_id, "lease.token": token, "status": BatchStatus.PROCESSING})
+    if found is None:
+        raise LeaseLost
+    return _claimed(found)
+
+
+@translates
+async def start_request(database: Database, request_id: str, run: int) -> None:
+    """Note the first claim of a run; nothing where it was noted before."""
+    await database.requests.update_one(
+        {"_id": request_id, "run": run, "status": RequestStatus.PENDING},
+        {"$set": {"status": RequestStatus.PROCESSING}, "$currentDate": {"started_at": True}},
+    )
+
+
+@translates
+async def complete_batch(database: Database, batch: Claimed, rows: list[Document], progress: Progress) -> None:
+    """Write the outcome of a batch and add it to the request's progress. Raises `LeaseLost`, with nothing changed."""
+    done = await database.batches.update_one(
+        _ours(batch),
+        {
+            "$set": {"status": BatchStatus.COMPLETED, "rows": rows, **_counts(progress)},
+            "$unset": {LEASE: "", "suspect": ""},
+        },
+    )
+    if not done.modified_count:
+        raise LeaseLost
+    await database.requests.update_one(
+        {"_id": batch.request_id, "run": batch.run, "status": {"$in": ACTIVE}},
+        {
+            "$inc": {
+                "images.succeeded": progress.succeeded,
+                "images.failed": progress.failed,
+                "bytes.input": progress.bytes_in,
+                "bytes.output": progress.bytes_out,
+            }
+        },
+    )
+
+
+def _ours(batch: Claimed) -> Document:
+    return {"_id": batch.id, "lease.token": batch.token, "status": BatchStatus.PROCESSING}
+
+
+def outcome_fields(rows: list[Document], progress: Progress) -> Document:
+    """Return the fields of a batch that say what became of its images."""
+    return {"rows": rows, **_counts(progress)}
+
+
+def _counts(progress: Progress) -> Document:
+    return {
+        "succeeded": progress.succeeded,
+        "failed": progress.failed,
+        "bytes_in": progress.bytes_in,
+        "bytes_out": progress.bytes_out,
+    }
+
+
+@translates
+async def give_back(database: Database, batch: Claimed, done: Document) -> None:
+    """Return a batch with what is `done` of it (fields of `outcome_fields`) to the pending ones, against nobody.
+
+    Its turn becomes the lesser of its own and the lowest waiting one, so that it is not behind what came later.
+    """
+    base = await lowest_turn(database)
+    returned = {"status": BatchStatus.PENDING, "turn": min(batch.turn, base or batch.turn), **done}
+    result = await database.batches.update_one(_ours(batch), {"$set": returned, "$unset": {LEASE: "", "suspect": ""}})
+    if result.modified_count:
+        await _wake(database, [batch.request_id])
+
+
+@translates
+async def rest_batch(
+    database: Database, batch: Claimed, rows: list[Document], progress: Progress, *, seconds: float
+) -> None:
+    """Keep a batch from being claimed for `seconds`, since the store refuses; then the sweep returns it."""
+    until = await server_time(database) + timedelta(seconds=seconds)
+    resting = {"token": "resting", "worker": "", "expires_at": until, "resting": True}
+    await database.batches.update_one(_ours(batch), {"$set": {LEASE: resting, "rows": rows, **_counts(progress)}})
+
+
+async def keep_batches(database: Database, held: Mapping[str, str], *, seconds: float) -> set[str]:
+    """Extend the leases of all batches of a process in one update; return the ids of those still held."""
+    return await leases.extend(database.batches, path=LEASE, held=held, seconds=seconds)
+
+
+@translates
+async def note_progress(database: Database, progress: Mapping[str, tuple[Claimed, Progress]]) -> None:
+    """Write down how far open batches are, all in one round trip."""
+    updates = [UpdateOne(_ours(batch), {"$set": _counts(counts)}) for batch, counts in progress.values()]
+    if updates:
+        await database.batches.bulk_write(updates, ordered=False)
+
+
+@translates
+async def note_suspect(database: Database, batch: Claimed, suspect: list[int] | None, rows: list[Document]) -> None:
+    """Quarantine: write down which image ([row, n, times]) is touched next, and what is known of the others.
+
+    Raises `LeaseLost`.
+    """
+    result = await database.batches.update_one(_ours(batch), {"$set": {"suspect": suspect, "rows": rows}})
+    if not result.matched_count:
+        raise LeaseLost
+
+
+@translates
+async def find_suspect(database: Database, batch: Claimed) -> Document | None:
+    """Return `suspect` and `rows` of a quarantined batch as they are written down; None where the lease was lost."""
+    found: Document | None = await database.batches.find_one(_ours(batch), {"suspect": 1, "rows": 1})
+    return found
+
+
+async def expire_batches(database: Database) -> int:
+    """Return batches whose lease has run out to the pending ones; return how many."""
+    base = await lowest_turn(database)
+    died = {"$cond": [{"$eq": ["$lease.resting", True]}, 0, 1]}
+    expired = await leases.expire(
+        database.batches,
+        path=LEASE,
+        changes={
+            "status": BatchStatus.PENDING,
+            "turn": {"$min": ["$turn", base]} if base else "$turn",
+            "expiries": {"$add": ["$expiries", died]},
+        },
+    )
+    await _wake(database, sorted({batch["request_id"] for batch in expired}))
+    return len(expired)
+
+
+@translates
+async def _wake(database: Database, request_ids: list[str]) -> None:
+    if request_ids:
+        await database.requests.update_many({"_id": {"$in": request_ids}}, {"$currentDate": {"woken_at": True}})
+
+
+@translates
+async def unreleased(database: Database, *, limit: int) -> list[tuple[str, int]]:
+    """Return (request id, run) of runs that were committed a while ago and whose batches are not all released."""
+    before = await server_time(database) - timedelta(seconds=RELEASED_AFTER_SECONDS)
+    wanted = {
+        "status": {"$in": ACTIVE},
+        "woken_at": {"$lt": before},
+        "$expr": {"$lt": ["$released_run", "$run"]},
+    }
+    rows = database.requests.find(wanted, {"run": 1}).sort("created_at", 1).limit(limit).hint("active")
+    return [(row["_id"], row["run"]) async for row in rows]
+
+
+@translates
+async def active_after(database: Database, after: datetime | None, *, limit: int) -> list[Document]:
+    """Return active requests, oldest first, created after `after`: `_id`, `run`, `created_at`."""
+    wanted: Document = {"status": {"$in": ACTIVE}}
+    if after is not None:
+        wanted["created_at"] = {"$gt": after}
+    fields = {"run": 1, "created_at": 1}
+    return [row async for row in database.requests.find(wanted, fields).sort("created_at", 1).limit(limit)]
+
+
+@translates
+async def delete_orphans(database: Database, *, limit: int) -> int:
+    """Delete staged batches that are older than an hour and belong to no request; return how many."""
+    before = await server_time(database) - timedelta(seconds=STAGED_FOR_SECONDS)
+    staged = {"status": BatchStatus.STAGED, "staged_at": {"$lt": before}}
+    rows = database.batches.find(staged, {"request_id": 1}).limit(limit).hint("staged")
+    owners = {row["request_id"] async for row in rows}
+    known = {row["_id"] async for row in database.requests.find({"_id": {"$in": list(owners)}}, {"_id": 1})}
+    if not (orphaned := list(owners - known)):
+        return 0
+    result = await database.batches.delete_many({**staged, "request_id": {"$in": orphaned}})
+    return int(result.deleted_count)

@@ -1,0 +1,59 @@
+"""What nobody was woken for: expired leases, half-done releases, runs that nobody ended, batches of dead uploads.
+
+Every watcher container sweeps; each step is harmless when several do it at once.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from imagepress import logs, metrics, transitions
+from imagepress.mongo import Database
+from services.watcher import queries
+from services.watcher.settings import WatcherSettings
+
+log = logs.get(__name__)
+
+PER_PASS = 200
+"""Requests looked at in one pass: a sweep is short, and goes on where the last one stopped."""
+
+
+class Sweep:
+    """Remembers how far the active requests were looked at."""
+
+    def __init__(self, database: Database, settings: WatcherSettings) -> None:
+        """Begin with the oldest request."""
+        self._database = database
+        self._settings = settings
+        self._after: datetime | None = None
+
+    async def run_once(self) -> None:
+        """Make one pass. Raises `DatabaseUnavailable`."""
+        await self.expire()
+        await self._release()
+        await self._end()
+        if deleted := await queries.delete_orphans(self._database, limit=PER_PASS):
+            log.info("deleted batches of uploads that were never accepted", batches=deleted)
+
+    async def expire(self) -> None:
+        """Return the batches of dead workers to the pending ones."""
+        if expired := await queries.expire_batches(self._database):
+            metrics.leases_expired.labels("batch").inc(expired)
+            log.warning("leases ran out, batches returned", batches=expired)
+
+    async def _release(self) -> None:
+        for request_id, run in await queries.unreleased(self._database, limit=PER_PASS):
+            released = await transitions.release(
+                self._database, request_id, run, turn_seconds=self._settings.turn_seconds
+            )
+            log.info("finished a release", request_id=request_id, run=run, batches=released)
+
+    async def _end(self) -> None:
+        """End runs without an open batch, oldest first, `PER_PASS` a pass, round and round."""
+        requests = await queries.active_after(self._database, self._after, limit=PER_PASS)
+        for request in requests:
+            ended = await transitions.end_if_done(self._database, request["_id"], request["run"])
+            if ended:
+                metrics.requests_ended.labels(ended.status).inc()
+                log.info("ended a request that nobody had ended", request_id=request["_id"], status=ended.status)
+        self._after = requests[-1]["created_at"] if len(requests) == PER_PASS else None

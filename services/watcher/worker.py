@@ -1,0 +1,79 @@
+"""Composition of a worker process. Its supervisor rings through standard input, whose end means: stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Final
+
+from imagepress.blobs import Blobs
+from imagepress.lifecycle import Stop
+from imagepress.mongo import connected
+from imagepress.outbound import agent_name
+from services.watcher.budget import Budget
+from services.watcher.compress import tune_allocator
+from services.watcher.fetch import FetchLimits, open_fetcher
+from services.watcher.image import Tools
+from services.watcher.loop import Worker
+from services.watcher.quarantine import Isolation
+from services.watcher.settings import WatcherSettings
+from services.watcher.turns import Turns
+
+SWEEP: Final = b"s"
+WAKE: Final = b"w"
+"""What the supervisor writes, a byte a ring: look again from the beginning, or look again."""
+
+
+@asynccontextmanager
+async def tools(settings: WatcherSettings) -> AsyncIterator[Tools]:
+    """Open what working on images takes; closed at the end."""
+    tune_allocator(max_pixels=settings.max_pixels)
+    limits = FetchLimits(
+        max_image_bytes=settings.max_image_bytes,
+        connect_seconds=settings.fetch_connect_seconds,
+        total_seconds=settings.fetch_seconds,
+        tries=settings.fetch_tries,
+        per_host=settings.fetch_per_host,
+    )
+    codec = ThreadPoolExecutor(settings.codec_threads, thread_name_prefix="codec")
+    try:
+        async with open_fetcher(settings.address_policy, limits, agent_name(settings.user_agent_contact)) as fetcher:
+            yield Tools(
+                fetcher=fetcher,
+                blobs=Blobs(settings.storage_url),
+                codec=codec,
+                fetching=Turns(settings.fetch_concurrency),
+                compressing=Turns(settings.codec_threads),
+                bytes_in_flight=Budget(settings.bytes_in_flight),
+                pixels_in_flight=Budget(settings.max_pixels),
+                max_pixels=settings.max_pixels,
+                codec_seconds=settings.codec_seconds,
+            )
+    finally:
+        codec.shutdown(wait=False, cancel_futures=True)
+
+
+async def work(settings: WatcherSettings, stop: Stop) -> None:
+    """Be a worker until the stop, or until the supervisor is gone."""
+    async with connected(settings) as database, tools(settings) as opened:
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        isolation = Isolation(database, settings)
+        worker = Worker(database, settings, opened, isolation.run, name=name, stop=stop)
+        async with asyncio.TaskGroup() as tasks:
+            bell = tasks.create_task(_listen(worker, stop), name="bell")
+            await worker.run()
+            bell.cancel()
+
+
+async def _listen(worker: Worker, stop: Stop) -> None:
+    """Pass the supervisor's rings on; several that have piled up are one."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while rings := await reader.read(4096):
+        worker.wake(sweep=SWEEP in rings)
+    stop.set()  # the supervisor died or wants this process to end: either way nobody would ring again
