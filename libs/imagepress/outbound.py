@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import zlib
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
@@ -108,43 +108,52 @@ async def read_capped(
     `TooManyBytes`, before reading where the Content-Length tells, and `PermanentError` if the encoding is broken or
     unknown. aiohttp's own errors for broken connections pass through.
     """
-    if response.content_length is not None and response.content_length > limit:
-        raise TooManyBytes(f"the answer has {response.content_length} bytes; at most {limit} are accepted")
+    declared = response.content_length
+    if declared is not None and declared > limit:
+        raise TooManyBytes(f"the answer has {declared} bytes; at most {limit} are accepted")
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    source: AsyncIterable[bytes] = response.content.iter_any()
-    if encoding not in ("identity", ""):
-        source = _inflated(source, encoding, limit)
+    inflater = None if encoding in ("identity", "") else _Inflater(encoding)
     pieces: list[bytes] = []
-    size = 0
-    async for piece in source:
-        size += len(piece)
-        if size > limit:
-            raise TooManyBytes(f"the answer has more than the {limit} bytes that are accepted")
-        if admit is not None:
-            await admit(len(piece))
-        pieces.append(piece)
+    wire = size = 0
+    while data := await response.content.readany():
+        wire += len(data)  # counted as well: empty blocks decode to nothing, for ever
+        for piece in (data,) if inflater is None else inflater.steps(data):
+            size += len(piece)
+            if max(wire, size) > limit:
+                raise TooManyBytes(f"the answer has more than the {limit} bytes that are accepted")
+            if admit is not None:
+                await admit(len(piece))
+            if inflater is not None:
+                await asyncio.sleep(0)  # a bomb's steps come without a pause; others want their turn
+            pieces.append(piece)
+    if inflater is not None:
+        inflater.finish()
     return b"".join(pieces)  # one join: no copy at all for a single piece
 
 
-async def _inflated(source: AsyncIterable[bytes], encoding: str, limit: int) -> AsyncIterator[bytes]:
-    """Yield `source` decoded, in steps small enough for the event loop; count its own bytes as well."""
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise PermanentError(f"the answer came in the encoding {encoding[:32]!r}, which was not asked for")
-    inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
-    wire = 0
-    try:
-        async for data in source:
-            wire += len(data)
-            if wire > limit:  # empty blocks decode to nothing, for ever
-                raise TooManyBytes(f"the answer has more than the {limit} bytes that are accepted")
-            while data and not inflater.eof:
-                yield inflater.decompress(data, _INFLATE_STEP_BYTES)
-                data = inflater.unconsumed_tail
-                await asyncio.sleep(0)
-    except zlib.error as error:
-        raise PermanentError(f"the answer's {encoding} encoding is broken") from error
-    if not inflater.eof:
-        raise PermanentError(f"the answer's {encoding} encoding ends early")
+class _Inflater:
+    """A gzip or deflate body, decoded in steps that the event loop can bear."""
+
+    def __init__(self, encoding: str) -> None:
+        if encoding not in ("gzip", "x-gzip", "deflate"):
+            raise PermanentError(f"the answer came in the encoding {encoding[:32]!r}, which was not asked for")
+        self._zlib = zlib.decompressobj(_GZIP_OR_ZLIB)
+
+    def steps(self, data: bytes) -> Iterator[bytes]:
+        """Yield what `data` decodes to; what follows the end of the stream is passed over, as browsers do."""
+        if self._zlib.eof:
+            return
+        try:
+            yield self._zlib.decompress(data, _INFLATE_STEP_BYTES)
+            while self._zlib.unconsumed_tail:
+                yield self._zlib.decompress(self._zlib.unconsumed_tail, _INFLATE_STEP_BYTES)
+        except zlib.error as error:
+            raise PermanentError("the answer's compression is broken") from error
+
+    def finish(self) -> None:
+        """Raise unless the stream is complete."""
+        if not self._zlib.eof:
+            raise PermanentError("the answer's compression ends early")
 
 
 def retry_after_seconds(value: str | None, now: datetime) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -18,18 +17,8 @@ MAX_RECORD_CHARACTERS: Final = 16 * 1024 * 1024
 MAX_SEPARATORS: Final = 1_000_000
 """Most delimiters and commas in a record: each may cost a string of 50 bytes, however short the cell."""
 
-DELIMITERS: Final = ",;\t"
-
 # The limit is one for the whole process (131,072 unless raised): set at import, before any thread reads.
 csv.field_size_limit(MAX_CELL_CHARACTERS)
-
-_QUOTED: Final = re.compile(r'"[^"]*"?')
-
-
-def delimiter_of(header: str) -> str:
-    """Return the delimiter that a header line uses most outside quotes; a comma where it uses none."""
-    bare = _QUOTED.sub("", header)
-    return max(DELIMITERS, key=bare.count)
 
 
 def records(lines: Iterator[str], delimiter: str, first_line: int) -> Iterator[tuple[int, list[str] | None]]:

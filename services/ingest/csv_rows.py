@@ -5,13 +5,21 @@ Read twice: `check` says whether the file is accepted, `read_rows` gives the row
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import BinaryIO, Final
 
-from services.ingest.csv_records import DELIMITERS, delimiter_of, records
+from services.ingest.csv_header import (
+    COLUMNS,
+    DELIMITERS,
+    IMAGE_URLS,
+    PRODUCT_NAME,
+    SERIAL_NUMBER,
+    delimiter_of,
+    header_faults,
+)
+from services.ingest.csv_records import records
 from services.ingest.csv_text import Unreadable, physical_lines
 from services.ingest.csv_urls import excerpt, joined_urls, url_fault
 
@@ -19,20 +27,14 @@ FILE: Final = "file"
 """Field of a problem that is about the whole file: nothing of it can be taken, nor the rest be read."""
 ROW: Final = "row"
 """Field of a problem that is about a row whose cells cannot be told apart."""
-SERIAL_NUMBER: Final = "S. No."
-PRODUCT_NAME: Final = "Product Name"
-IMAGE_URLS: Final = "Input Image Urls"
-COLUMNS: Final = (SERIAL_NUMBER, PRODUCT_NAME, IMAGE_URLS)
-
 MAX_SERIAL_NUMBER: Final = 2**63 - 1  # the largest integer that MongoDB stores
 MAX_NAME_CHARACTERS: Final = 1024
 PROBLEMS_LISTED: Final = 100
+PROBLEMS_READ: Final = 100_000
+"""Where `check` stops: a file of nothing but tiny bad rows would cost a core half a minute."""
 
-# Nothing but these: not a header, whatever the delimiter. U+FEFF is a second byte order mark.
+# A line of nothing but these is not yet the header. U+FEFF: a second byte order mark.
 _BLANK: Final = f" \r\n\ufeff{DELIMITERS}"
-
-# Spreadsheets number columns of the same name: "Input Image Urls2", "Input Image Urls.1".
-_MORE_URLS: Final = re.compile(r"(?:inputimageurls[0-9]*)?")
 
 _STRAY_QUOTE: Final = (
     'there is text behind a closing quote; remove the quotes, or write each quote inside a quoted cell twice ("")'
@@ -62,8 +64,8 @@ class Problem:
 class Checked:
     """What a file holds: good rows, their images, the first 100 problems and the number of all.
 
-    `refused` says that one of them is about the whole file, so that skipping bad rows would not help; that one is listed
-    first, whatever its line.
+    `refused` says that one of them is about the whole file, so that skipping bad rows would not help; that one is
+    listed first, whatever its line.
     """
 
     rows: int = 0
@@ -77,7 +79,7 @@ class Checked:
         self.problem_count += 1
         if problem.field == FILE:
             self.refused = True
-            self.problems.insert(0, problem)
+            self.problems.insert(sum(listed.field == FILE for listed in self.problems), problem)
             del self.problems[PROBLEMS_LISTED:]
         elif len(self.problems) < PROBLEMS_LISTED:
             self.problems.append(problem)
@@ -88,17 +90,19 @@ def check(file: BinaryIO, *, encoding: str | None = None, max_images: int) -> Ch
     checked = Checked()
     passed_at = 0
     for item in read_rows(file, encoding=encoding):
-        if isinstance(item, Problem):
+        if isinstance(item, Row):
+            checked.rows += 1
+            checked.images += len(item.urls)
+            if checked.images > max_images and not passed_at:
+                passed_at = item.line
+        else:
             checked.add(item)
-            continue
-        checked.rows += 1
-        checked.images += len(item.urls)
-        if checked.images > max_images and not passed_at:
-            passed_at = item.line
+            if checked.problem_count >= PROBLEMS_READ:
+                message = f"there are {checked.problem_count:,} problems up to here; the rest was not read"
+                checked.add(Problem(item.line, FILE, message))
+                break
     if passed_at:
-        message = (
-            f"the file has {checked.images:,} images; {max_images:,} are allowed, passed on this line; split the file"
-        )
+        message = f"{checked.images:,} images are more than the {max_images:,} allowed, passed here; split the file"
         checked.add(Problem(passed_at, FILE, message))
     if not checked.rows and not checked.problem_count:
         checked.add(Problem(1, FILE, "the file has a header, but no row below it"))
@@ -108,9 +112,9 @@ def check(file: BinaryIO, *, encoding: str | None = None, max_images: int) -> Ch
 def read_rows(file: BinaryIO, *, encoding: str | None = None) -> Iterator[Row | Problem]:
     """Yield each row of `file`, from its beginning, or what is wrong with it (one bad row may have several problems).
 
-    Raises only what `file` itself raises. A problem of the file is yielded as such, after the rows before it, and is the
-    last but for others of the same header. Product names are trimmed and otherwise kept as they are: a line break
-    that somebody typed in a cell comes back as it was. `encoding` is any text encoding that Python knows by name.
+    Raises only what `file` itself raises. A problem of the file is yielded after the rows before it, and ends the
+    reading (a header may have several). Product names are trimmed and otherwise kept as they are: a line break that
+    somebody typed in a cell comes back as it was. `encoding` is any text encoding that Python knows by name.
     """
     try:
         yield from _items(physical_lines(file, encoding))
@@ -119,44 +123,23 @@ def read_rows(file: BinaryIO, *, encoding: str | None = None) -> Iterator[Row | 
 
 
 def _items(lines: Iterator[str]) -> Iterator[Row | Problem]:
-    for number, header in enumerate(lines, start=1):
-        if header.strip(_BLANK):
-            break
-    else:
+    numbered = ((number, line) for number, line in enumerate(lines, start=1) if line.strip(_BLANK))
+    number, header = next(numbered, (1, ""))
+    if not header:
         raise Unreadable(f"the file has no text; its first line must be {','.join(COLUMNS)}")
     delimiter = delimiter_of(header)
     found = records(chain([header], lines), delimiter, number)
-    if problems := list(_header_problems(*next(found))):
-        yield from problems
+    line, cells = next(found)
+    if cells is None:
+        raise Unreadable(_STRAY_QUOTE, line)
+    if faults := header_faults(cells):
+        yield from (Problem(line, FILE, fault) for fault in faults)
         return
     for line, cells in found:
         if cells is None:
             yield Problem(line, ROW, _STRAY_QUOTE)
         elif not _is_blank(cells):
             yield from _row_or_problems(line, cells, delimiter)
-
-
-def _key(name: str) -> str:
-    """Return what of a header name counts: letters and digits, whatever their case."""
-    return "".join(character for character in name.casefold() if character.isalnum())
-
-
-def _header_problems(line: int, cells: list[str] | None) -> Iterator[Problem]:
-    if cells is None:
-        raise Unreadable(_STRAY_QUOTE, line)
-    for position, column in enumerate(COLUMNS):
-        if position >= len(cells):
-            found = "missing"
-        elif _key(cells[position]) == _key(column):
-            continue
-        else:
-            found = excerpt(cells[position])
-        message = f"column {position + 1} must be {column}, but is {found}; the header must begin {','.join(COLUMNS)}"
-        yield Problem(line, FILE, message)
-    unknown = [cell for cell in cells[len(COLUMNS) :] if not _MORE_URLS.fullmatch(_key(cell))]
-    if unknown:
-        message = f"the header has an unknown column {excerpt(unknown[0])}; only {IMAGE_URLS} may follow the third"
-        yield Problem(line, FILE, message)
 
 
 def _is_blank(cells: list[str]) -> bool:
@@ -172,7 +155,7 @@ def _row_or_problems(line: int, cells: list[str], delimiter: str) -> Iterator[Ro
         good = False
         yield problem
     if good:
-        yield Row(line, int(serial), name, tuple(urls))
+        yield Row(line, int(_significant(serial)), name, tuple(urls))
 
 
 def _problems(line: int, serial: str, name: str, urls: list[str]) -> Iterator[Problem]:
@@ -192,11 +175,15 @@ def _serial_fault(serial: str) -> str | None:
         return "the serial number is missing"
     if not (serial.isascii() and serial.isdigit()):
         return f"the serial number {excerpt(serial)} is not a whole number of the digits 0 to 9"
-    # Told by length first: int() raises for thousands of digits. Leading zeros do not count, however many there are.
-    significant = serial.lstrip("0")
-    if len(significant) > 19 or int(significant or "0") > MAX_SERIAL_NUMBER:
+    significant = _significant(serial)
+    if len(significant) > len(str(MAX_SERIAL_NUMBER)) or int(significant) > MAX_SERIAL_NUMBER:
         return f"the serial number {excerpt(serial)} is larger than {MAX_SERIAL_NUMBER:,}"
     return None
+
+
+def _significant(serial: str) -> str:
+    """Return the digits without zeros before them: int() raises for thousands of digits, whatever they are."""
+    return serial.lstrip("0") or "0"
 
 
 def _name_fault(name: str) -> str | None:

@@ -74,8 +74,7 @@ def physical_lines(file: BinaryIO, encoding: str | None) -> Iterator[str]:
             found = list(io.StringIO(text, newline=""))
             unfinished.append(found[0])
             length += len(found[0])
-            if length > MAX_LINE_CHARACTERS:
-                raise Unreadable(f"the line is longer than {MAX_LINE_CHARACTERS:,} characters")
+            _refuse_endless(length)
             if len(found) == 1 and not text.endswith(("\n", "\r")):
                 continue
             found[0] = "".join(unfinished)
@@ -88,6 +87,11 @@ def physical_lines(file: BinaryIO, encoding: str | None) -> Iterator[str]:
         raise
     if unfinished:
         yield "".join(unfinished)
+
+
+def _refuse_endless(length: int) -> None:
+    if length > MAX_LINE_CHARACTERS:
+        raise Unreadable(f"the line is longer than {MAX_LINE_CHARACTERS:,} characters")
 
 
 def _texts(file: BinaryIO, encoding: str | None) -> Iterator[str]:
@@ -106,7 +110,7 @@ def _texts(file: BinaryIO, encoding: str | None) -> Iterator[str]:
 
 
 def _decoded(decoder: io.IncrementalNewlineDecoder, chunk: bytes, offset: int, codec: str) -> Iterator[str]:
-    """Yield the text of `chunk` (empty: the end), which begins at byte `offset`; up to the first flaw, if it has one."""
+    """Yield the text of `chunk` (empty: the end), which begins at byte `offset`; up to its first flaw, if any."""
     before = decoder.getstate()
     flaw = ""
     try:

@@ -26,13 +26,19 @@ _AUTHORITY: Final = re.compile(
 )
 _ASCII_HOST: Final = re.compile(_LABELS)
 
+# Unicode's Default_Ignorable_Code_Point: IDNA drops them, so that "e<U+200B>vil.com" would lead elsewhere than it says.
+_INVISIBLE: Final = re.compile(
+    "[\u00ad\u034f\u061c\u115f-\u1160\u17b4-\u17b5\u1806\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+
 
 def joined_urls(cells: Iterable[str], delimiter: str) -> list[str]:
     """Return the URLs of the URL cells of one row, in order.
 
-    Pieces stand between commas and delimiters. Spaces around a piece are trimmed and empty pieces dropped, then one without
-    a scheme continues the URL before it, behind the separator it stood behind. Nothing is judged here: a first piece
-    without a scheme is returned as it is, and a URL that has grown too long is not continued.
+    Pieces stand between commas and delimiters. Spaces around a piece are trimmed and empty pieces dropped, then one
+    without a scheme continues the URL before it, behind the separator it stood behind. Nothing is judged here: a first
+    piece without a scheme is returned as it is, and a URL that has grown too long is not continued.
     """
     urls: list[str] = []
     for cell in cells:
@@ -74,8 +80,9 @@ def _scheme_fault(url: str) -> str | None:
     if scheme[1].lower() not in ("http", "https"):
         return f"begins with {scheme[0]}; only http:// and https:// are fetched"
     if unwanted := _UNWANTED.search(url):
-        what = "a space; write it as %20" if unwanted[0] == " " else f"the character U+{ord(unwanted[0]):04X}"
-        return f"holds {what}, and put a comma between URLs"
+        if unwanted[0] == " ":
+            return "holds a space; write it as %20, or put a comma between two URLs"
+        return f"holds the character U+{ord(unwanted[0]):04X}; remove it, or put a comma between two URLs"
     return None
 
 
@@ -92,6 +99,8 @@ def _authority_fault(url: str) -> str | None:
 def _name_fault(host: str) -> str | None:
     if not host:
         return "has no host"
+    if _INVISIBLE.search(host):
+        return "has a host with an invisible character; type it anew"
     try:
         # IDNA also refuses what cannot be a name: empty labels, labels above 63 characters, mixed directions.
         name = host if host.isascii() else host.encode("idna").decode("ascii")

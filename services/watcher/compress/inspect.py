@@ -44,7 +44,7 @@ def inspect(data: bytes, options: Options | None = None, *, max_pixels: int) -> 
     """Read the header of the picture in `data` and nothing else.
 
     `options` tells what it will be compressed to, so that `pixels` can count what is really decoded. Raises
-    ImageError: `not_an_image`, `unsupported_format`, `corrupt`, or `too_many_pixels` (by the header, over `max_pixels`).
+    ImageError: `not_an_image`, `unsupported_format`, `corrupt` or `too_many_pixels` (by the header, above `max_pixels`).
     """
     name, image = open_header(data, max_pixels=max_pixels)
     width, height = image.size

@@ -1,0 +1,93 @@
+"""The stream wakes: first when it opens, then at changes that matter, and in any case every SWEEP_SECONDS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from imagepress.lifecycle import Stop
+from imagepress.mongo import Database
+from imagepress.settings import CommonSettings
+from imagepress.wakeups import WakeUp, Wakeups
+from tests.conftest import MakeSettings
+
+WHEN = {"$currentDate": {"woken_at": True}}
+
+
+@asynccontextmanager
+async def _listening(settings: CommonSettings) -> AsyncIterator[tuple[Wakeups, Callable[[], asyncio.Future[WakeUp]]]]:
+    stop = Stop()
+    wakeups = Wakeups(settings, stop)
+    running = asyncio.create_task(wakeups.run())
+    turns = aiter(wakeups)
+
+    def following() -> asyncio.Future[WakeUp]:
+        return asyncio.ensure_future(asyncio.wait_for(anext(turns), 10))
+
+    try:
+        yield wakeups, following
+    finally:
+        stop.set()
+        await running
+
+
+async def _until_open(wakeups: Wakeups, following: Callable[[], asyncio.Future[WakeUp]]) -> None:
+    """Wait for the sweep that an opened stream asks for."""
+    while not ((await following()).sweep and wakeups.is_open):
+        pass
+
+
+async def test_opening_asks_for_a_sweep_and_changes_name_their_requests(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """An insert, a change of status and a touch wake; so many at once make few wake-ups, and none is lost."""
+    async with _listening(make_settings(CommonSettings, sweep_seconds=600)) as (wakeups, following):
+        await _until_open(wakeups, following)
+        await database.requests.insert_many([{"_id": f"r{n}"} for n in range(50)])
+        seen: set[str] = set()
+        turns = 0
+        while len(seen) < 50:
+            seen |= (await following()).request_ids
+            turns += 1
+        assert turns < 50
+        await database.requests.update_one({"_id": "r1"}, {"$set": {"status": "processing"}})
+        assert (await following()).request_ids == {"r1"}
+        await database.requests.update_one({"_id": "r2"}, WHEN)
+        assert (await following()).request_ids == {"r2"}
+
+
+async def test_other_changes_wake_nobody(database: Database, make_settings: MakeSettings) -> None:
+    """Progress and leases do not wake: the next wake-up is that of the touch that came after them."""
+    async with _listening(make_settings(CommonSettings, sweep_seconds=600)) as (wakeups, following):
+        await database.requests.insert_one({"_id": "r1", "filler": "x" * 1000})
+        await _until_open(wakeups, following)
+        await database.requests.insert_one({"_id": "r2", "filler": "x" * 1000})
+        assert "r2" in (await following()).request_ids
+        await database.requests.update_one({"_id": "r1"}, {"$inc": {"images.succeeded": 1}})
+        await database.requests.update_one({"_id": "r2"}, WHEN)
+        assert (await following()).request_ids == {"r2"}
+
+
+async def test_a_sweep_comes_without_any_change(database: Database, make_settings: MakeSettings) -> None:
+    """With nothing happening, SWEEP_SECONDS alone asks for sweeps."""
+    async with _listening(make_settings(CommonSettings, sweep_seconds=0.2)) as (wakeups, following):
+        await _until_open(wakeups, following)
+        assert (await following()).sweep
+        assert (await following()).sweep
+
+
+async def test_a_dropped_collection_ends_in_a_reopened_stream_and_a_sweep(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """The stream of a dropped collection ends; it is reopened, a sweep is due, and changes are seen again."""
+    async with _listening(make_settings(CommonSettings, sweep_seconds=600)) as (wakeups, following):
+        await _until_open(wakeups, following)
+        await database.requests.insert_one({"_id": "before"})
+        assert (await following()).request_ids == {"before"}
+        await database.requests.drop()
+        while wakeups.opened < 2:
+            await following()
+        await database.requests.insert_one({"_id": "after"})
+        while "after" not in (await following()).request_ids:
+            pass
