@@ -6,6 +6,7 @@ An ASGI layer, because the framework's own limits do not count files.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -20,6 +21,10 @@ FORM_BYTES: Final = 64 * 1024
 
 # Every other body is a small JSON document.
 OTHER_BYTES: Final = 1_000_000
+
+# A client that is still sending when the connection is closed sees a reset instead of the answer. So as much again is
+# read and thrown away first, but not for long.
+DISCARD_SECONDS: Final = 5.0
 
 
 class BodyLimit:
@@ -41,6 +46,7 @@ class BodyLimit:
         shown = self._max_upload_bytes if is_upload else OTHER_BYTES
         too_large = f"the body is larger than {shown:,} bytes; split the file into several uploads"
         if _announced(scope) > limit:
+            await _discard(receive, limit)
             await problems.answer(413, too_large, headers={"Connection": "close"})(scope, receive, send)
             return
         deadline = asyncio.get_running_loop().time() + self._seconds
@@ -58,12 +64,24 @@ class BodyLimit:
                 raise HTTPException(408, detail, headers={"Connection": "close"}) from None
             received += len(message.get("body", b""))
             if received > limit:
+                await _discard(receive, limit)
                 raise HTTPException(413, too_large, headers={"Connection": "close"})
             if not message.get("more_body", False):
                 received = -1
             return message
 
         await self._app(scope, counted, send)
+
+
+async def _discard(receive: Receive, at_most: int) -> None:
+    """Read what a refused client still sends, up to `at_most` bytes."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_SECONDS):
+            while at_most > 0:
+                message = await receive()
+                at_most -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 def _announced(scope: Scope) -> int:

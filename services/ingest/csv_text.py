@@ -40,6 +40,9 @@ _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf_16_be"),
 )
 
+# Without their mark these do not say in which order the bytes of a character stand.
+_NEEDS_MARK: Final = frozenset({"utf_16", "utf_32"})
+
 # Python's table of aliases knows every encoding in wide use. Not wanted from it: the transforms of bytes to bytes and
 # of text to text, the code page of whatever Windows this runs on, and UTF-7, whose decoder keeps and re-reads all
 # it was given until a run of base64 ends. `idna`, `unicode_escape` and their like have no alias.
@@ -124,8 +127,6 @@ def _decoded(decoder: io.IncrementalNewlineDecoder, chunk: bytes, offset: int, c
             f"byte {offset + good:,} (0x{error.object[error.start]:02x}) is not {name} text; "
             f"{_REMEDY}, or name the file's encoding in the field `encoding` (for example cp1252)"
         )
-    except UnicodeError:  # only UTF-16 and UTF-32 do this, and only at the beginning
-        raise Unreadable("the file has no byte order mark; name its byte order, for example utf-16-le") from None
     text, nul, _ = text.partition("\0")
     if nul:
         flaw = f"there is a NUL character: this is not a text file, or it is UTF-16 unmarked; {_REMEDY}"
@@ -146,6 +147,8 @@ def _codec(head: bytes, encoding: str | None) -> tuple[str, int]:
     for mark, codec in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
             return codec, len(mark)
+    if named in _NEEDS_MARK:
+        raise Unreadable("the file has no byte order mark; name its byte order, for example utf-16-le")
     return named, 0
 
 

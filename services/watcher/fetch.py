@@ -204,21 +204,20 @@ async def open_fetcher(
 def _target(url: str) -> URL:
     """Parse a URL of the upload; the message of an error never repeats it, as it may hold a password."""
     try:
-        target = URL(url, encoded=_AS_GIVEN.fullmatch(url) is not None)
+        return _fetchable(URL(url, encoded=_AS_GIVEN.fullmatch(url) is not None))
     except ValueError:
         raise ImageError(ImageErrorCode.UNREACHABLE, "the URL is malformed") from None
-    return _fetchable(target)
 
 
 def _redirected(source: URL, location: str) -> URL:
     try:
-        target = source.join(URL(location, encoded=_AS_GIVEN.fullmatch(location) is not None))
+        return _fetchable(source.join(URL(location, encoded=_AS_GIVEN.fullmatch(location) is not None)))
     except ValueError:
         raise ImageError(ImageErrorCode.UNREACHABLE, f"{source.host} redirects to a malformed URL") from None
-    return _fetchable(target)
 
 
 def _fetchable(target: URL) -> URL:
+    """Return `target` if it is one to fetch; raise `ImageError`, or `ValueError` from yarl, which parses lazily."""
     if target.scheme not in ("http", "https"):
         raise ImageError(ImageErrorCode.FORBIDDEN_ADDRESS, "only http:// and https:// are fetched")
     if not target.host or not target.host.isprintable():

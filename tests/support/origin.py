@@ -38,6 +38,7 @@ class Origin:
     open_now: int = 0  # requests being answered
     most_open: int = 0
     requests: list[Seen] = field(default_factory=list)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
         """Return the URL of `path` here, by `host`'s name."""
@@ -47,6 +48,13 @@ class Origin:
         """Return how often `path` was asked for."""
         return sum(seen.path == path for seen in self.requests)
 
+    async def reached(self, condition: Callable[[Origin], bool], seconds: float = 5) -> None:
+        """Wait until what the origin has seen meets `condition`; raise `TimeoutError` if it does not in `seconds`."""
+        async with asyncio.timeout(seconds):
+            while not condition(self):
+                self._changed.clear()
+                await self._changed.wait()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         kept = True
@@ -54,6 +62,7 @@ class Origin:
             self.requests.append(seen)
             self.open_now += 1
             self.most_open = max(self.most_open, self.open_now)
+            self._changed.set()
             try:
                 kept = await self.answers.get(seen.path, status(404))(writer)
             finally:

@@ -79,6 +79,12 @@ def test_allowing_one_network_allows_no_other() -> None:
         AddressPolicy(parse_networks("127.0.0.0/8,::1/128"), PORTS).check("10.0.0.1", 80)
 
 
+def test_allowed_network_is_not_that_behind_a_gateway() -> None:
+    """Allowing our loopback does not allow that of a NAT64 gateway."""
+    with pytest.raises(ForbiddenAddress):
+        AddressPolicy(parse_networks("127.0.0.0/8"), PORTS).check("64:ff9b::7f00:1", 80)
+
+
 @pytest.mark.parametrize("text", ["10.0.0.1/8", "localhost", "10.0.0.0/33", "10.0.0.0-10.0.0.9"])
 def test_malformed_network_is_told(text: str) -> None:
     """A setting that is no network is refused with a sentence that repeats it."""
@@ -97,7 +103,7 @@ def test_malformed_ports_are_told(text: str) -> None:
     ("host", "address"),
     [
         ("127.0.0.1", "127.0.0.1"), ("127.0.0.1.", "127.0.0.1"), ("127.1", "127.0.0.1"), ("127.0.1", "127.0.0.1"),
-        ("2130706433", "127.0.0.1"), ("0x7f000001", "127.0.0.1"), ("0X7F.1", "127.0.0.1"), ("0x7f.0.0.0x1", "127.0.0.1"),
+        ("2130706433", "127.0.0.1"), ("0x7f000001", "127.0.0.1"), ("0X7F.1", "127.0.0.1"), ("127.0.0.0x1", "127.0.0.1"),
         ("0177.0.0.1", "127.0.0.1"), ("0000177.0.0.01", "127.0.0.1"), ("017700000001", "127.0.0.1"), ("0", "0.0.0.0"),
         ("10.1", "10.0.0.1"), ("169.254.43518", "169.254.169.254"), ("①②⑦.0.0.1", "127.0.0.1"),
         ("１２７.０.０.１", "127.0.0.1"), ("127。0。0。1", "127.0.0.1"), ("127%2e0%2e0%2e1", "127.0.0.1"),

@@ -90,7 +90,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(rows=ROWS, batch_images=st.integers(1, 70), batch_bytes=st.integers(1, 20_000))
 def test_every_image_once_and_in_order(rows: list[Row], batch_images: int, batch_bytes: int) -> None:
     """Batches hold every image exactly once, in the file's order, with its row's fields, within both limits."""

@@ -28,13 +28,12 @@ async def test_holdings_share_the_total() -> None:
 async def test_who_does_not_fit_waits_until_there_is_room() -> None:
     """A holding that does not fit waits, and goes on as soon as another ends."""
     budget = Budget(10)
-    async with budget.hold(8), asyncio.TaskGroup() as group:
-        async with budget.hold(1) as released:
-            waiting = group.create_task(grown(budget, 2))
-            await turn_over()
-            assert budget.waiting == 1
-            released.give_back()
-            await waiting
+    async with budget.hold(8), asyncio.TaskGroup() as group, budget.hold(1) as released:
+        waiting = group.create_task(grown(budget, 2))
+        await turn_over()
+        assert budget.waiting == 1
+        released.give_back()
+        await waiting
     assert budget.in_use == 0
 
 
@@ -47,7 +46,7 @@ async def test_oldest_is_never_refused() -> None:
 
 
 async def test_next_oldest_inherits_the_privilege_while_it_waits() -> None:
-    """When the oldest ends, the next one is served even if it exceeds the total, and even from the middle of the queue."""
+    """When the oldest ends, the next one is served whatever it asks for and wherever in the queue it is."""
     budget = Budget(10)
     oldest, next_oldest, third = budget.hold(), budget.hold(), budget.hold()
     for holding, units in ((oldest, 4), (next_oldest, 3), (third, 3)):
@@ -108,12 +107,11 @@ async def test_first_come_first_served() -> None:
         async with budget.hold(units):
             served.append(units)
 
-    async with asyncio.TaskGroup() as group:
-        async with budget.hold(9):
-            for units in (8, 1, 7):
-                group.create_task(wait_for(units))
-            await turn_over()
-            assert served == []
+    async with asyncio.TaskGroup() as group, budget.hold(9):
+        for units in (8, 1, 7):
+            group.create_task(wait_for(units))
+        await turn_over()
+        assert served == []
     assert served == [8, 1, 7]
 
 

@@ -49,7 +49,7 @@ def assert_sound(data: bytes, encoding: str | None = None) -> None:
     assert found.rows or found.problems
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.binary(max_size=100))
 def test_arbitrary_bytes(data: bytes) -> None:
     """No bytes raise, alone or behind a good header."""
@@ -57,14 +57,14 @@ def test_arbitrary_bytes(data: bytes) -> None:
     assert_sound(VALID + data)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(text=st.text(st.one_of(st.sampled_from('1a,;\t"\r\n :/@[]'), st.characters(codec="utf-8")), max_size=60))
 def test_arbitrary_text(text: str) -> None:
     """No text raises behind a good header."""
     assert_sound(VALID + text.encode())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     at=st.integers(0, len(VALID)),
     cut=st.integers(0, 5),
@@ -78,7 +78,7 @@ def test_damaged_files(at: int, cut: int, inserted: bytes, encoding: str | None)
     assert_sound(VALID[:at] + inserted + VALID[at + cut :], encoding)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     rows=st.lists(
         st.tuples(st.integers(0, MAX_SERIAL_NUMBER), NAMES, st.lists(URLS, min_size=1, max_size=4)),

@@ -160,7 +160,7 @@ def test_all_problems_of_a_row() -> None:
         ('2,"b,http://b\n3,c,http://c\n', 3, "never closed"),
         ('2,"b,http://b\n3,"c",http://c\n4,d,http://d', 3, "closed only on line 4"),
         (f"2,{'b' * (MAX_CELL_CHARACTERS + 1)},http://b\n", 3, "a cell of this row is longer than 8,388,608"),
-        ('2,"' + 'b\n","' * 3_000_000, 3, "the row has more than 1,000,000"),
+        ('2,"' + 'b\n","' * 1_050_000, 3, "the row has more than 1,000,000"),
         ('2,"' + f'{"b" * 8_000_000}\n","' * 3, 3, "the row is longer than 16,777,216"),
         ("2,b,http://b\n3,c\0,http://c\n", 4, "NUL character"),
     ],

@@ -117,7 +117,7 @@ def test_bad_urls(url: str, what: str) -> None:
 AUTHORITIES = st.text(alphabet="aZ9.-_:@[]%\\/?#①ßü℀٣\u200d", max_size=20)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     url=st.one_of(
         st.text(max_size=60),

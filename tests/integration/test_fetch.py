@@ -1,0 +1,305 @@
+"""Fetching from a real origin: every way to fail has its code, what passes is retried, and everything ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from imagepress.addresses import AddressPolicy, parse_networks, parse_ports
+from imagepress.errors import ImageError
+from services.watcher.budget import Budget
+from services.watcher.fetch import Fetcher, FetchLimits, open_fetcher
+from tests.support.origin import (
+    Answer,
+    body,
+    dripping,
+    endless,
+    gzip_bomb,
+    gzipped,
+    held,
+    in_turn,
+    lying,
+    raw,
+    redirect,
+    reset,
+    serve_origin,
+    silent,
+    status,
+)
+
+PORTS = parse_ports("1024-65535")
+LOOPBACK = AddressPolicy(parse_networks("127.0.0.0/8, ::1/128"), PORTS)
+IMAGE = bytes(range(256)) * 40
+LIMIT = 1024 * 1024
+
+
+@asynccontextmanager
+async def fetcher(policy: AddressPolicy = LOOPBACK, **limits: Any) -> AsyncIterator[Fetcher]:
+    quick = {"max_image_bytes": LIMIT, "first_delay_seconds": 0.01, "total_seconds": 5.0, "tries": 3}
+    async with open_fetcher(policy, FetchLimits(**(quick | limits)), "imagepress/test (+mailto:me)") as opened:
+        yield opened
+
+
+async def fetched(opened: Fetcher, url: str) -> bytes:
+    async with Budget(4 * LIMIT).hold() as holding:
+        data = await opened.fetch(url, holding)
+        assert holding.units >= len(data)
+        return data
+
+
+async def code_of(opened: Fetcher, url: str) -> str:
+    """Return the code that the image at `url` fails with; a failure must hold no memory."""
+    async with Budget(4 * LIMIT).hold() as holding:
+        with pytest.raises(ImageError) as caught:
+            await opened.fetch(url, holding)
+        assert holding.units == 0
+    assert caught.value.message
+    return caught.value.code
+
+
+async def test_image_is_fetched_by_a_named_agent() -> None:
+    """The body arrives as it is, and the origin reads who asked."""
+    async with serve_origin({"/a.jpg": body(IMAGE)}) as origin, fetcher() as opened:
+        assert await fetched(opened, origin.url("/a.jpg")) == IMAGE
+        assert origin.requests[0].headers["user-agent"] == "imagepress/test (+mailto:me)"
+
+
+@pytest.mark.parametrize("query", ["?sig=a%2Bb%2fc%3D%20~%7e+", "?u=http://x/,y;z&a=[1]"])
+async def test_url_goes_out_as_it_was_given(query: str) -> None:
+    """No escape is rewritten: signatures of links depend on each."""
+    async with serve_origin({f"/a{query}": body(IMAGE)}) as origin, fetcher() as opened:
+        assert await fetched(opened, origin.url(f"/a{query}")) == IMAGE
+
+
+async def test_url_with_other_characters_is_escaped() -> None:
+    """Spaces and letters outside ASCII are escaped as a browser does."""
+    async with serve_origin({"/gro%C3%9F%20a.jpg": body(IMAGE)}) as origin, fetcher() as opened:
+        assert await fetched(opened, origin.url("/groß a.jpg")) == IMAGE
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "asked"),
+    [
+        (status(404), "http_404", 1),
+        (status(403), "http_403", 1),
+        (status(410), "http_410", 1),
+        (status(304), "http_304", 1),
+        (status(302), "http_302", 1),
+        (status(599), "http_599", 1),
+        (status(408), "http_408", 3),
+        (status(425), "http_425", 3),
+        (status(429), "http_429", 3),
+        (status(500), "http_500", 3),
+        (status(502), "http_502", 3),
+        (status(503), "http_503", 3),
+        (status(504), "http_504", 3),
+        (raw(b""), "unreachable", 3),
+        (lying(b"short", declared=1000), "unreachable", 3),
+        (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort"), "unreachable", 3),
+        (raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"), "unreachable", 1),
+        (body(bytes(LIMIT + 1)), "too_many_bytes", 1),
+        (lying(b"", declared=10**12), "too_many_bytes", 1),
+        (endless(), "too_many_bytes", 1),
+        (gzip_bomb(64 * LIMIT), "too_many_bytes", 1),
+        (body(b"no gzip", headers={"Content-Encoding": "gzip"}), "corrupt", 1),
+        (redirect("ftp://127.0.0.1/"), "forbidden_address", 1),
+        (redirect("file:///etc/passwd"), "forbidden_address", 1),
+        (redirect("http://[::1"), "unreachable", 1),
+        (redirect("http://a..b/"), "unreachable", 1),
+        (redirect("//"), "unreachable", 1),
+    ],
+)
+async def test_failure_has_its_code_and_is_tried_as_often_as_it_may_pass(answer: Answer, code: str, asked: int) -> None:
+    """A fault that may pass is tried three times, any other once, and the client reads what it was."""
+    async with serve_origin({"/": answer}) as origin, fetcher() as opened:
+        assert await code_of(opened, origin.url("/")) == code
+        assert origin.count("/") == asked
+
+
+async def test_reset_connection_is_tried_again() -> None:
+    """A connection that the origin resets is unreachable in the end."""
+    async with serve_origin({"/": reset()}) as origin, fetcher() as opened:
+        assert await code_of(opened, origin.url("/")) == "unreachable"
+        assert origin.count("/") >= 3
+
+
+async def test_refused_connection_and_unknown_name_are_unreachable() -> None:
+    """Nobody listening, and a name that does not exist, read alike to the client."""
+    async with serve_origin() as origin:
+        port = origin.port
+    async with fetcher() as opened:
+        assert await code_of(opened, f"http://127.0.0.1:{port}/") == "unreachable"
+        assert await code_of(opened, "http://no-such-host.invalid:8080/") == "unreachable"
+
+
+@pytest.mark.parametrize("passing", [status(503), status(429), lying(b"x", 9), raw(b"")])
+async def test_fault_that_passes_costs_nothing_but_time(passing: Answer) -> None:
+    """After one or two failed attempts the image arrives, counted once."""
+    async with serve_origin({"/": in_turn(passing, passing, body(IMAGE))}) as origin, fetcher() as opened:
+        async with Budget(LIMIT).hold() as holding:
+            assert await opened.fetch(origin.url("/"), holding) == IMAGE
+            assert holding.units == len(IMAGE)
+        assert origin.count("/") == 3
+
+
+async def test_lying_length_that_is_too_short_cuts_the_body() -> None:
+    """Bytes beyond the declared length are no part of the body, nor of the next answer."""
+    answers = {"/": lying(IMAGE, declared=100), "/next": body(IMAGE)}
+    async with serve_origin(answers) as origin, fetcher() as opened:
+        assert await fetched(opened, origin.url("/")) == IMAGE[:100]
+        assert await fetched(opened, origin.url("/next")) == IMAGE
+
+
+async def test_gzipped_image_is_decoded() -> None:
+    """An origin that compresses without being asked is understood."""
+    async with serve_origin({"/": gzipped(IMAGE)}) as origin, fetcher() as opened:
+        assert await fetched(opened, origin.url("/")) == IMAGE
+
+
+@pytest.mark.parametrize("answer", [silent(), dripping(0.02)], ids=["silent", "dripping"])
+async def test_deadline_covers_the_whole_body(answer: Answer) -> None:
+    """An origin that is silent, or sends a byte now and then, is left at the deadline, also in a second attempt."""
+    for slow in (answer, in_turn(status(503), answer)):
+        async with serve_origin({"/": slow}) as origin, fetcher(total_seconds=0.3) as opened:
+            started = asyncio.get_running_loop().time()
+            assert await code_of(opened, origin.url("/")) == "timeout"
+            assert asyncio.get_running_loop().time() - started < 2
+
+
+async def test_silence_is_tried_again() -> None:
+    """An origin that says nothing for `idle_seconds` is asked again, and fails as a timeout in the end."""
+    async with serve_origin({"/": silent(), "/once": in_turn(silent(), body(IMAGE))}) as origin:
+        async with fetcher(idle_seconds=0.05) as opened:
+            assert await code_of(opened, origin.url("/")) == "timeout"
+            assert await fetched(opened, origin.url("/once")) == IMAGE
+        assert (origin.count("/"), origin.count("/once")) == (3, 2)
+
+
+async def test_retry_after_pauses_the_host_and_no_other() -> None:
+    """A host that asks for a second's rest gets it from every fetch; other hosts are fetched meanwhile."""
+    answers = {"/": in_turn(status(429, {"Retry-After": "1"}), body(IMAGE)), "/b": body(IMAGE)}
+    async with serve_origin(answers) as origin, fetcher() as opened:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        paused = asyncio.create_task(fetched(opened, origin.url("/")))
+        await origin.reached(lambda seen: bool(seen.requests))
+        assert await fetched(opened, origin.url("/b", "localhost")) == IMAGE
+        assert loop.time() - started < 0.9
+        assert await fetched(opened, origin.url("/b")) == IMAGE
+        assert loop.time() - started >= 0.99
+        assert await paused == IMAGE
+
+
+async def test_pause_beyond_the_deadline_fails_at_once() -> None:
+    """Where the host asks for more time than there is, the image fails with the host's own answer, without waiting."""
+    async with serve_origin({"/": status(503, {"Retry-After": "3600"})}) as origin, fetcher() as opened:
+        started = asyncio.get_running_loop().time()
+        assert await code_of(opened, origin.url("/")) == "http_503"
+        assert asyncio.get_running_loop().time() - started < 1
+        assert origin.count("/") == 1
+
+
+async def test_host_is_asked_by_few_at_a_time_over_kept_connections() -> None:
+    """Thirty images of one host use at most `per_host` connections, again and again."""
+    release = asyncio.Event()
+    answers = {f"/{n}": held(release, body(IMAGE)) for n in range(30)}
+    async with serve_origin(answers) as origin, fetcher(per_host=4) as opened, asyncio.TaskGroup() as group:
+        for path in answers:
+            group.create_task(fetched(opened, origin.url(path)))
+        await origin.reached(lambda seen: seen.open_now == 4)
+        release.set()
+    assert (len(origin.requests), origin.most_open, origin.connections) == (30, 4, 4)
+
+
+async def test_five_redirects_are_followed_and_no_sixth() -> None:
+    """A chain of five ends at the image; a chain of six is given up before its end."""
+    answers: dict[str, Answer] = {f"/{n}": redirect(f"/{n - 1}", 307) for n in range(1, 7)} | {"/0": body(IMAGE)}
+    async with serve_origin(answers) as origin, fetcher() as opened:
+        assert await fetched(opened, origin.url("/5")) == IMAGE
+        asked = origin.count("/0")
+        assert await code_of(opened, origin.url("/6")) == "http_302"
+        assert origin.count("/0") == asked
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.2", "2130706434", "0x7f.0.0.2", "127.2", "[::ffff:127.0.0.2]", "①②⑦.0.0.2", "127.0.0.1@127.0.0.2"],
+)
+@pytest.mark.parametrize("direct", [True, False])
+async def test_forbidden_address_is_not_connected_to(host: str, direct: bool) -> None:
+    """Directly or by a redirect, in whatever spelling: the code says so, and the listener there accepts nothing."""
+    one_address = AddressPolicy(parse_networks("127.0.0.1/32"), PORTS)
+    async with serve_origin(host="127.0.0.2") as inner, fetcher(one_address) as opened:
+        target = inner.url("/", host)
+        async with serve_origin({"/": redirect(target.encode().decode("latin-1"))}) as origin:
+            assert await code_of(opened, target if direct else origin.url("/")) == "forbidden_address"
+        assert inner.connections == 0
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://10.0.0.1:8080/", "http://172.16.0.1:8080/", "http://192.168.0.1:8080/", "http://169.254.169.254:8080/",
+        "http://100.64.0.1:8080/", "http://0.0.0.0:8080/", "http://224.0.0.1:8080/", "http://[fd00:ec2::254]:8080/",
+        "http://[fe80::1]:8080/", "http://[64:ff9b::7f00:1]:8080/", "http://[2002:7f00:1::]:8080/", "http://1.1.1.1/",
+    ],
+)  # fmt: skip
+async def test_redirect_to_any_forbidden_range_or_port_is_refused(target: str) -> None:
+    """A redirect is no way around the policy, whichever range or port it names."""
+    async with serve_origin({"/": redirect(target)}) as origin, fetcher() as opened:
+        assert await code_of(opened, origin.url("/")) == "forbidden_address"
+
+
+async def test_password_in_a_url_is_used_and_never_told() -> None:
+    """A user and password in the URL reach the origin as an Authorization header, and no error message."""
+    async with serve_origin({"/a": body(IMAGE)}) as origin, fetcher() as opened:
+        url = origin.url("/a").replace("://", "://user:hunter2@")
+        assert await fetched(opened, url) == IMAGE
+        assert origin.requests[0].headers["authorization"].startswith("Basic ")
+        for broken in (url + "b", url.replace("127.0.0.1", "127.1"), "http://user:hunter2@/", "http://u:hunter2@h:x/"):
+            with pytest.raises(ImageError) as caught:
+                await fetched(opened, broken)
+            assert "hunter2" not in caught.value.message
+
+
+async def test_waiting_for_memory_does_not_use_up_the_deadline() -> None:
+    """A fetch that waits for room in the process's own budget goes on when there is some, however late."""
+    budget = Budget(1000)
+    async with serve_origin({"/": body(IMAGE)}) as origin, fetcher(total_seconds=0.2) as opened:
+        oldest = budget.hold()
+        assert oldest.try_grow(1000)
+        asyncio.get_running_loop().call_later(0.4, oldest.give_back)
+        async with budget.hold() as holding:
+            assert await opened.fetch(origin.url("/"), holding) == IMAGE
+
+
+async def test_cancelled_fetch_leaves_its_slot_and_its_memory() -> None:
+    """After a cancellation the host's slot is free for the next image."""
+    async with serve_origin({"/": silent(), "/b": body(IMAGE)}) as origin, fetcher(per_host=1) as opened:
+        task = asyncio.create_task(fetched(opened, origin.url("/")))
+        await origin.reached(lambda seen: bool(seen.requests))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await fetched(opened, origin.url("/b")) == IMAGE
+
+
+NOWHERE = AddressPolicy((), parse_ports("1"))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.text(max_size=40)
+    | st.text(max_size=30).map("http://{}:1024/".format)
+    | st.text().map("http://127.0.0.1/{}".format)
+)
+async def test_no_url_raises_anything_but_an_image_error(url: str) -> None:
+    """Whatever stands in the CSV, the image fails with a code and the batch goes on."""
+    async with fetcher(NOWHERE, tries=1) as opened:
+        assert await code_of(opened, url) in ("unreachable", "forbidden_address")
