@@ -51,10 +51,11 @@ class AddressPolicy:
             outer = ip_address(address.partition("%")[0])  # a scope names a network card, not another address
         except ValueError:
             raise ForbiddenAddress(f"{address!r} is not a numeric address") from None
-        inner = _unwrapped(outer)
-        if any(one in network for network in self.allowed_networks for one in (outer, inner)):
+        # Allowed as written or as mapped, which is the same socket; through NAT64 it would be the gateway's network.
+        local = (getattr(outer, "ipv4_mapped", None) or outer, outer)
+        if any(one in network for network in self.allowed_networks for one in local):
             return
-        if reason := _reason_against(inner):
+        if reason := _reason_against(_unwrapped(outer)):
             raise ForbiddenAddress(f"{address} {reason}")
 
 

@@ -17,7 +17,7 @@ from importlib.metadata import version
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
-from imagepress.addresses import AddressPolicy
+from imagepress.addresses import AddressPolicy, literal_address
 from imagepress.errors import ForbiddenAddress, PermanentError, TooManyBytes
 
 # zlib's window bits: 15, the largest, plus 32 for "gzip or zlib, look at the header".
@@ -92,7 +92,12 @@ def guarded_session(
 
 
 def forbidden_within(error: BaseException) -> ForbiddenAddress | None:
-    """Return the `ForbiddenAddress` because of which a connection failed with `error`, or None."""
+    """Return the `ForbiddenAddress` because of which a connection failed with `error`, or None.
+
+    aiohttp itself refuses spellings such as `2130706433` and `127.1`, as an invalid URL: that is the same to us.
+    """
+    if isinstance(error, aiohttp.InvalidURL) and (literal := literal_address(str(error.url))):
+        return ForbiddenAddress(f"{error.url} is a disguised spelling of {literal}")
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ForbiddenAddress):
         cause = cause.os_error if isinstance(cause, aiohttp.ClientConnectorError) else cause.__cause__

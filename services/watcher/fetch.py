@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import NoReturn
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -145,16 +146,15 @@ class Fetcher:
             ):
                 if response.status in _REDIRECTS and (location := response.headers.get("Location")):
                     return _redirected(target, location)
-                self._judge(response, host)
+                if not 200 <= response.status < 300:
+                    self._refuse(response, host)
                 return await self._body(response, holding, deadline)
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
             raise _translated(error, host) from error
 
-    def _judge(self, response: aiohttp.ClientResponse, host: str) -> None:
-        """Raise unless the status means an image; let the host rest if it asks for that."""
+    def _refuse(self, response: aiohttp.ClientResponse, host: str) -> NoReturn:
+        """Raise what the status means for the image; let the host rest if it asks for that."""
         status = response.status
-        if 200 <= status < 300:
-            return
         error = ImageError(f"http_{status}", f"{host} answered {status} {_phrase(status)}".rstrip())
         if status not in _PASSING_STATUSES:
             raise error

@@ -106,9 +106,13 @@ class _Slot:
         self._deadline = deadline
 
     async def __aenter__(self) -> None:
-        self._host = self._pacing._join(self._name)
+        pacing = self._pacing
+        host = self._host = pacing._join(self._name)
         try:
-            await self._pacing._enter(self._host, self._deadline)
+            if pacing._paused_until or host.places.locked():
+                await pacing._enter(host, self._deadline)
+            else:
+                await host.places.acquire()
         except BaseException:
             self._pacing._leave(self._host)
             raise

@@ -99,7 +99,6 @@ async def test_url_with_other_characters_is_escaped() -> None:
         (status(502), "http_502", 3),
         (status(503), "http_503", 3),
         (status(504), "http_504", 3),
-        (raw(b""), "unreachable", 3),
         (lying(b"short", declared=1000), "unreachable", 3),
         (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort"), "unreachable", 3),
         (raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"), "unreachable", 1),
@@ -112,7 +111,6 @@ async def test_url_with_other_characters_is_escaped() -> None:
         (redirect("file:///etc/passwd"), "forbidden_address", 1),
         (redirect("http://[::1"), "unreachable", 1),
         (redirect("http://a..b/"), "unreachable", 1),
-        (redirect("//"), "unreachable", 1),
     ],
 )
 async def test_failure_has_its_code_and_is_tried_as_often_as_it_may_pass(answer: Answer, code: str, asked: int) -> None:
@@ -122,11 +120,12 @@ async def test_failure_has_its_code_and_is_tried_as_often_as_it_may_pass(answer:
         assert origin.count("/") == asked
 
 
-async def test_reset_connection_is_tried_again() -> None:
-    """A connection that the origin resets is unreachable in the end."""
-    async with serve_origin({"/": reset()}) as origin, fetcher() as opened:
+@pytest.mark.parametrize("answer", [reset(), raw(b"")], ids=["reset", "closed"])
+async def test_connection_that_breaks_off_is_tried_again(answer: Answer) -> None:
+    """A connection cut before any answer is unreachable in the end (aiohttp itself repeats each attempt once)."""
+    async with serve_origin({"/": answer}) as origin, fetcher() as opened:
         assert await code_of(opened, origin.url("/")) == "unreachable"
-        assert origin.count("/") >= 3
+        assert 3 <= origin.count("/") <= 6
 
 
 async def test_refused_connection_and_unknown_name_are_unreachable() -> None:
@@ -148,11 +147,11 @@ async def test_fault_that_passes_costs_nothing_but_time(passing: Answer) -> None
         assert origin.count("/") == 3
 
 
-async def test_lying_length_that_is_too_short_cuts_the_body() -> None:
-    """Bytes beyond the declared length are no part of the body, nor of the next answer."""
+async def test_more_bytes_than_declared_spoil_nothing_but_that_answer() -> None:
+    """Bytes beyond the declared length make an answer improper, and never become part of the next one."""
     answers = {"/": lying(IMAGE, declared=100), "/next": body(IMAGE)}
-    async with serve_origin(answers) as origin, fetcher() as opened:
-        assert await fetched(opened, origin.url("/")) == IMAGE[:100]
+    async with serve_origin(answers) as origin, fetcher(per_host=1) as opened:
+        assert await code_of(opened, origin.url("/")) == "unreachable"
         assert await fetched(opened, origin.url("/next")) == IMAGE
 
 

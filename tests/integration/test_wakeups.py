@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import pytest
+
 from imagepress.lifecycle import Stop
 from imagepress.mongo import Database
 from imagepress.settings import CommonSettings
@@ -69,7 +71,8 @@ async def test_other_changes_wake_nobody(database: Database, make_settings: Make
         assert (await following()).request_ids == {"r2"}
 
 
-async def test_a_sweep_comes_without_any_change(database: Database, make_settings: MakeSettings) -> None:
+@pytest.mark.usefixtures("database")
+async def test_a_sweep_comes_without_any_change(make_settings: MakeSettings) -> None:
     """With nothing happening, SWEEP_SECONDS alone asks for sweeps."""
     async with _listening(make_settings(CommonSettings, sweep_seconds=0.2)) as (wakeups, following):
         await _until_open(wakeups, following)

@@ -27,7 +27,7 @@ async def serving(settings: IngestSettings) -> AsyncIterator[httpx.AsyncClient]:
     async with app.router.lifespan_context(app):
         server = _Server(config)
         running = asyncio.create_task(server.serve())
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 - uvicorn offers no event for it
             await asyncio.sleep(0.005)
         port = server.servers[0].sockets[0].getsockname()[1]
         try:

@@ -230,4 +230,4 @@ def raw(answer: bytes) -> Answer:
 
 def _head(code: int, headers: Mapping[str, str]) -> bytes:
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {code} Answer\r\n{lines}\r\n".encode()
+    return f"HTTP/1.1 {code} Answer\r\n{lines}\r\n".encode("latin-1")

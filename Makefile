@@ -1,0 +1,50 @@
+# Each target sets up what it needs first; the first run on a fresh clone installs everything.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+READY := .venv/.ready
+
+.PHONY: help setup demo test up check bench chaos lock format clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##[ ]*/\t/' | expand -t 10
+
+setup: $(READY)  ## install what is missing: system packages, .venv, locked dependencies
+
+$(READY): pyproject.toml deploy/locks/dev.txt deploy/local/setup.sh
+	@deploy/local/setup.sh
+
+demo: $(READY)  ## run the main job on real photographs, start to webhook, and check the outcome
+	@$(PYTHON) -m deploy.local.demo
+
+test: $(READY)  ## unit, integration and end-to-end tests, on a real MongoDB
+	@$(PYTHON) -m pytest
+
+up: $(READY)  ## the whole system on this machine, with a MongoDB of its own; Ctrl-C ends it
+	@$(PYTHON) -m deploy.local.up
+
+check: $(READY)  ## lint, format, types, layers
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@PYTHONPATH=. .venv/bin/lint-imports
+
+bench: $(READY)  ## measure, and print one JSON object as the last line
+	@$(PYTHON) -m tests.bench
+
+chaos: $(READY)  ## kill everything at random while work goes on, then check that nothing was lost
+	@$(PYTHON) -m tests.chaos
+
+format: $(READY)  ## format the code and mend what ruff can mend
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+lock: $(READY)  ## resolve the lock files anew; the services' ones agree with dev.txt
+	@for extra in dev local ingest watcher notifier; do \
+	  constraint=$$([ $$extra = dev ] || echo "--constraint deploy/locks/dev.txt"); \
+	  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-header --no-annotate --extra $$extra $$constraint pyproject.toml -o deploy/locks/$$extra.txt || exit 1; \
+	done
+
+clean:  ## remove what was installed and what runs left behind; stored images and data under .data stay
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

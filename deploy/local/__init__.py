@@ -1,0 +1,1 @@
+"""Everything on one machine, with a MongoDB of its own."""

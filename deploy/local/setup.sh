@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Installs what is missing on this machine: system packages (apt, when root), .venv, the locked dependencies.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+find_python() {
+  for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+    if command -v "$candidate" >/dev/null && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+      echo "$candidate"
+      return
+    fi
+  done
+  say "Python 3.11 or newer is needed and not on PATH"
+  return 1
+}
+
+missing_packages() {
+  "$python" -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv
+  # The embedded mongod is linked against libcurl. ldconfig is not on every user's PATH.
+  if [ "$(uname -s)" = Linux ] && ! PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep -q 'libcurl\.so\.4'; then
+    echo libcurl4
+  fi
+}
+
+install_packages() {
+  [ $# -gt 0 ] || return 0
+  if ! command -v apt-get >/dev/null; then
+    say "these are missing; install them with your package manager: $*"
+    return 1
+  fi
+  if [ "$(id -u)" != 0 ]; then
+    say "system packages are missing; run this and try again: sudo apt-get update && sudo apt-get install -y $*"
+    return 1
+  fi
+  say "installing system packages: $*"
+  apt-get -qq update
+  DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null
+}
+
+python=$(find_python)
+mapfile -t packages < <(missing_packages)
+install_packages "${packages[@]}"
+
+say "installing the locked dependencies into .venv"
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+export PIP_DISABLE_PIP_VERSION_CHECK=1 UV_HTTP_TIMEOUT=300 UV_NO_PROGRESS=1
+# uv itself comes from the lock, by hash, like everything else; then it installs the rest far faster than pip would.
+awk '/^[^ #]/ { wanted = /^uv==/ } wanted' deploy/locks/dev.txt > .venv/uv.txt
+.venv/bin/python -m pip install --quiet --require-hashes --requirement .venv/uv.txt
+.venv/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python deploy/locks/dev.txt
+.venv/bin/uv pip install --quiet --no-deps --python .venv/bin/python --editable .
+touch .venv/.ready
