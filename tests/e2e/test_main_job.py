@@ -6,7 +6,6 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -14,24 +13,14 @@ from tests.support.receiver import Receiver, serve_receiver
 
 from imagepress.mongo import Database
 from tests.support import origin as origins
+from tests.support.calls import status_of, until_ended, upload
 from tests.support.origin import Origin, serve_origin
 from tests.support.pictures import looks_like, photo
-from tests.support.processes import Service, eventually, services
+from tests.support.processes import FAST, Service, eventually, services
 from tests.support.uploads import HEADER, csv_of
 
 PHOTOS = 8
 """Different pictures that the origin has; URLs differ by their path."""
-
-FAST = {
-    # A dead worker's lease is waited out in the tests: short, and the check between the settings allows it.
-    "LEASE_SECONDS": "3",
-    "DATABASE_TIMEOUT_SECONDS": "1",
-    "SWEEP_SECONDS": "0.5",
-    "WATCHER_PROCESSES": "2",
-    "WEBHOOK_TIMEOUT_SECONDS": "0.5",
-    "WEBHOOK_CONNECT_SECONDS": "0.4",
-    "WEBHOOK_SCHEDULE_SECONDS": "0,0.2,0.2,0.2",
-}
 
 
 @pytest.fixture
@@ -59,31 +48,6 @@ async def _start(system: dict[str, Service], *names: str) -> None:
     await asyncio.gather(*(system[name].start() for name in names))
 
 
-async def _upload(system: dict[str, Service], content: bytes, webhook_url: str | None = None) -> str:
-    form = {"webhook_url": webhook_url} if webhook_url else {}
-    async with httpx.AsyncClient(base_url=system["ingest"].url, timeout=60) as client:
-        answer = await client.post("/api/upload", files={"file": ("c.csv", content)}, data=form)
-    assert answer.status_code == 200, answer.text
-    request_id: str = answer.json()["request_id"]
-    return request_id
-
-
-async def _status(system: dict[str, Service], request_id: str) -> dict[str, Any]:
-    async with httpx.AsyncClient(base_url=system["ingest"].url, timeout=60) as client:
-        answer = await client.get("/api/status", params={"request_id": request_id})
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-async def _ended(system: dict[str, Service], request_id: str, seconds: float = 60) -> dict[str, Any]:
-    async def has_ended() -> bool:
-        return (await _status(system, request_id))["status"] in ("completed", "failed", "cancelled")
-
-    await eventually(has_ended, seconds)
-    return await _status(system, request_id)
-
-
 def _many(origin: Origin, number: int) -> list[str]:
     """Return URLs of different paths for pictures of the origin; each path is its own answer."""
     for n in range(number):
@@ -101,8 +65,8 @@ async def test_a_csv_goes_in_and_compressed_images_and_a_webhook_come_out(
         f"2,SKU2,{origin.url('/nothing')}\n"
         f'3,SKU3,"{origin.url("/2")},{origin.url("/3")}"\n'
     )
-    request_id = await _upload(system, (HEADER + rows).encode(), receiver.url("/hook"))
-    status = await _ended(system, request_id)
+    request_id = await upload(system["ingest"], (HEADER + rows).encode(), receiver.url("/hook"))
+    status = await until_ended(system["ingest"], request_id)
     assert status["status"] == "completed"
     assert status["images"] == {"total": 5, "succeeded": 4, "failed": 1}
     assert [row["product_name"] for row in status["details"]] == ["SKU1", "SKU2", "SKU3"]
@@ -125,7 +89,7 @@ async def test_a_csv_goes_in_and_compressed_images_and_a_webhook_come_out(
     assert call.json["images"] == status["images"]
 
     async def delivered() -> bool:
-        return bool((await _status(system, request_id))["webhook"]["state"] == "delivered")
+        return bool((await status_of(system["ingest"], request_id))["webhook"]["state"] == "delivered")
 
     await eventually(delivered)
 
@@ -134,9 +98,9 @@ async def test_a_watcher_that_was_away_takes_up_what_came_meanwhile(system: dict
     """Stop the watcher, upload, start it: processed, without any event."""
     await _start(system, "ingest", "watcher")
     assert await system["watcher"].kill(signal.SIGTERM) == 0
-    request_id = await _upload(system, csv_of(_many(origin, 10)))
+    request_id = await upload(system["ingest"], csv_of(_many(origin, 10)))
     await system["watcher"].start()
-    assert (await _ended(system, request_id))["images"] == {"total": 10, "succeeded": 10, "failed": 0}
+    assert (await until_ended(system["ingest"], request_id))["images"] == {"total": 10, "succeeded": 10, "failed": 0}
 
 
 async def test_a_notifier_that_was_away_delivers_what_came_due_meanwhile(
@@ -145,12 +109,12 @@ async def test_a_notifier_that_was_away_delivers_what_came_due_meanwhile(
     """Stop the notifier, let a request end, start it: the webhook arrives, once."""
     await _start(system, "ingest", "watcher", "notifier")
     assert await system["notifier"].kill(signal.SIGTERM) == 0
-    request_id = await _upload(system, csv_of(_many(origin, 3)), receiver.url("/hook"))
-    assert (await _ended(system, request_id))["webhook"]["state"] == "due"
+    request_id = await upload(system["ingest"], csv_of(_many(origin, 3)), receiver.url("/hook"))
+    assert (await until_ended(system["ingest"], request_id))["webhook"]["state"] == "due"
     await system["notifier"].start()
 
     async def delivered() -> bool:
-        return bool((await _status(system, request_id))["webhook"]["state"] == "delivered")
+        return bool((await status_of(system["ingest"], request_id))["webhook"]["state"] == "delivered")
 
     await eventually(delivered)
     assert len(receiver.received) == 1
@@ -166,17 +130,17 @@ async def test_a_watcher_that_dies_in_the_middle_loses_nothing(
     for n in range(30, 60):
         origin.answers[f"/many/{n}"] = origins.held(gate, origin.answers[f"/many/{n}"])
     await _start(system, "ingest", "watcher")
-    request_id = await _upload(system, csv_of(urls))
+    request_id = await upload(system["ingest"], csv_of(urls))
 
     async def in_the_middle() -> bool:
-        done = (await _status(system, request_id))["images"]["succeeded"]
+        done = (await status_of(system["ingest"], request_id))["images"]["succeeded"]
         return bool(0 < done < 60)
 
     await eventually(in_the_middle)
     await system["watcher"].kill(number)
     gate.set()
     await system["watcher"].start()
-    status = await _ended(system, request_id)
+    status = await until_ended(system["ingest"], request_id)
     assert status["images"] == {"total": 60, "succeeded": 60, "failed": 0}
     assert all(None not in row["output_image_urls"] for row in status["details"])
 
@@ -187,7 +151,7 @@ async def test_a_worker_process_that_dies_is_replaced(system: dict[str, Service]
     urls = _many(origin, 20)
     origin.answers["/many/3"] = origins.held(gate, origin.answers["/many/3"])
     await _start(system, "ingest", "watcher")
-    request_id = await _upload(system, csv_of(urls))
+    request_id = await upload(system["ingest"], csv_of(urls))
 
     async def working() -> bool:
         return origin.count("/many/3") > 0
@@ -196,7 +160,7 @@ async def test_a_worker_process_that_dies_is_replaced(system: dict[str, Service]
     for child in _children(system["watcher"].process.pid):
         child.send_signal(signal.SIGKILL)
     gate.set()
-    assert (await _ended(system, request_id))["images"]["succeeded"] == 20
+    assert (await until_ended(system["ingest"], request_id))["images"]["succeeded"] == 20
 
 
 class _Child:

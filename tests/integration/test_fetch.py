@@ -278,6 +278,21 @@ async def test_waiting_for_memory_does_not_use_up_the_deadline() -> None:
             assert await opened.fetch(origin.url("/"), holding) == IMAGE
 
 
+async def test_images_larger_than_the_whole_budget_all_arrive() -> None:
+    """Twenty images, each larger than the budget, some broken off half-way, neither deadlock nor time out."""
+    budget = Budget(1000)
+    broken_once = {f"/{n}": in_turn(lying(IMAGE[:5000], len(IMAGE)), body(IMAGE)) for n in range(20)}
+
+    async def one(opened: Fetcher, url: str) -> int:
+        async with budget.hold() as holding:
+            return len(await opened.fetch(url, holding))
+
+    async with serve_origin(broken_once) as origin, fetcher(per_host=2) as opened, asyncio.timeout(5):
+        sizes = await asyncio.gather(*(one(opened, origin.url(path)) for path in broken_once))
+    assert sizes == [len(IMAGE)] * 20
+    assert budget.in_use == 0
+
+
 async def test_cancelled_fetch_leaves_its_slot_and_its_memory() -> None:
     """After a cancellation the host's slot is free for the next image."""
     async with serve_origin({"/": silent(), "/b": body(IMAGE)}) as origin, fetcher(per_host=1) as opened:

@@ -10,7 +10,7 @@ from PIL import Image
 SIZE = (320, 240)
 
 
-def photo(identity: int, size: tuple[int, int] = SIZE, quality: int = 92) -> bytes:
+def photo(identity: int, size: tuple[int, int] = SIZE, quality: int = 92, comment: str = "") -> bytes:
     """Return a JPEG that looks like a photograph to the codec: slopes of colour, with grain from seed `identity`."""
     width, height = size
     rng = np.random.default_rng(identity)
@@ -24,7 +24,7 @@ def photo(identity: int, size: tuple[int, int] = SIZE, quality: int = 92) -> byt
     )
     pixels = np.clip(slopes + rng.normal(0, 12, (height, width, 1)), 0, 255).astype(np.uint8)
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "JPEG", quality=quality)
+    Image.fromarray(pixels).save(out, "JPEG", quality=quality, comment=comment.encode())
     return out.getvalue()
 
 

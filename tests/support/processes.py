@@ -18,6 +18,17 @@ from deploy.local.mongod import free_port
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 30.0
 
+FAST = {
+    # A dead worker's lease is waited out in the tests: short, and the check between the settings allows it.
+    "LEASE_SECONDS": "3",
+    "DATABASE_TIMEOUT_SECONDS": "1",
+    "SWEEP_SECONDS": "0.5",
+    "WATCHER_PROCESSES": "2",
+    "WEBHOOK_TIMEOUT_SECONDS": "0.5",
+    "WEBHOOK_CONNECT_SECONDS": "0.4",
+    "WEBHOOK_SCHEDULE_SECONDS": "0,0.2,0.2,0.2",
+}
+
 
 class Service:
     """One service process; its log goes to a file, which a failing test shows."""
