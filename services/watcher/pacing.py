@@ -106,13 +106,9 @@ class _Slot:
         self._deadline = deadline
 
     async def __aenter__(self) -> None:
-        pacing = self._pacing
-        host = self._host = pacing._join(self._name)
+        self._host = self._pacing._join(self._name)
         try:
-            if pacing._paused_until or host.places.locked():
-                await pacing._enter(host, self._deadline)
-            else:
-                await host.places.acquire()
+            await self._pacing._enter(self._host, self._deadline)
         except BaseException:
             self._pacing._leave(self._host)
             raise
