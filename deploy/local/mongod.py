@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +16,8 @@ from typing import Any, Self
 
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
+
+from deploy.local.processes import die_with_parent, free_port
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -43,19 +42,6 @@ def find_mongod() -> Path:
         "there is no mongod on PATH, and the wheel that carries one is not installed (it exists for Linux x86-64 and "
         "arm64 and for macOS).\nInstall MongoDB, or set MONGO_CONNECTION_STRING to a replica set that you have."
     )
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to end this process when its parent dies, however that dies (prctl(2), PR_SET_PDEATHSIG)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 class Member:
@@ -94,7 +80,7 @@ class Member:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the services first; this one is stopped last, by its pid
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:

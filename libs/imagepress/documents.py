@@ -155,6 +155,8 @@ class WebhookDocument(TypedDict):
     state: str
     tries: int
     next_attempt_at: NotRequired[datetime]
+    not_before: NotRequired[datetime]
+    """When it was due before its host's breaker put it off: a host that is well again is not called earlier."""
     lease: NotRequired[Lease]
 
 
@@ -212,8 +214,14 @@ REQUEST_INDEXES: Final = [
     IndexModel([("status", ASCENDING), ("created_at", ASCENDING)], name="active"),
     # Due webhooks that nobody holds, soonest first: a document without a lease sorts under null.
     IndexModel(
-        [("webhook.lease.token", ASCENDING), ("webhook.next_attempt_at", ASCENDING)],
+        [("webhook.lease.token", ASCENDING), ("webhook.next_attempt_at", ASCENDING), ("webhook.host", ASCENDING)],
         name="webhook_due",
+        partialFilterExpression={"webhook.state": WebhookState.DUE},
+    ),
+    # All due webhooks of a host whose breaker opens, to be moved by one update.
+    IndexModel(
+        [("webhook.host", ASCENDING), ("webhook.next_attempt_at", ASCENDING)],
+        name="webhook_host",
         partialFilterExpression={"webhook.state": WebhookState.DUE},
     ),
     IndexModel(

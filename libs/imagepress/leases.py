@@ -8,7 +8,7 @@ All times are the database's (`$$NOW`). The caller says which documents are free
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -66,14 +66,16 @@ async def claim_many(
     seconds: float,
     limit: int,
     hint: str,
+    fields: Mapping[str, Any],
+    choose: Callable[[list[Document]], list[Any]],
 ) -> list[Document]:
-    """Take up to `limit` free documents at once under one fresh token, in three operations whatever the number.
+    """Take many free documents at once under one fresh token, in three operations whatever the number.
 
-    Somebody else may be quicker on any of them: only those really taken are returned.
+    Of the first `limit` in `sort` order, with `fields` to judge them by, `choose` returns the ids to take. Somebody
+    else may be quicker on any of them: only those really taken are returned.
     """
-    candidates = [
-        row["_id"] async for row in collection.find(free, {"_id": 1}).sort(list(sort)).limit(limit).hint(hint)
-    ]
+    found = collection.find(free, fields).sort(list(sort)).limit(limit).hint(hint)
+    candidates = choose([row async for row in found])
     if not candidates:
         return []
     token = uuid.uuid4().hex

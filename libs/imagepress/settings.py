@@ -131,7 +131,7 @@ def load(kind: type[Settings], **overrides: Any) -> Settings:
         lines = [_line(problem["loc"], problem["msg"]) for problem in error.errors(include_input=False)]
         listed = "\n".join(f"  - {line}" for line in lines)
         raise SettingsError(
-            f"the settings are not usable, {len(lines)} to mend in the environment or .env (see .env.example):\n{listed}"
+            f"the settings are not usable, {len(lines)} to mend (environment or .env, see .env.example):\n{listed}"
         ) from None
 
 

@@ -117,6 +117,8 @@ async def test_claim_many_takes_in_order_and_never_twice(database: Database) -> 
             seconds=60,
             limit=10,
             hint="claim",
+            fields={"_id": 1},
+            choose=lambda rows: [row["_id"] for row in rows],
         )
         return {document["_id"] for document in taken}
 

@@ -1,0 +1,124 @@
+"""`make up`: the whole system on this machine until Ctrl-C; data stays under `.data/`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+from dotenv import dotenv_values
+
+from deploy.local.mongod import MongodError
+from deploy.local.processes import ROOT, Service, ServiceDied
+from deploy.local.system import Ports, running
+
+DATA: Final = ROOT / ".data"
+
+DEFAULT_PORTS: Final = {
+    "MONGO_PORT": 27117,
+    "INGEST_PORT": 8000,
+    "WATCHER_METRICS_PORT": 9101,
+    "NOTIFIER_METRICS_PORT": 9102,
+}
+
+
+class NotUsable(Exception):
+    """A setting of this machine's system is not usable."""
+
+
+def read_settings(env_file: Path) -> dict[str, str]:
+    """Return what is set in `.env` and in the environment, which wins."""
+    written = {name: value for name, value in dotenv_values(env_file).items() if value}
+    return {**written, **os.environ}
+
+
+def read_ports(settings: dict[str, str]) -> Ports:
+    """Return the ports to use. Raises `NotUsable` with every one that is no port, or taken."""
+    problems: list[str] = []
+    numbers: dict[str, int] = {}
+    for name, default in DEFAULT_PORTS.items():
+        text = settings.get(name) or str(default)
+        if not text.isdigit() or not 0 < int(text) < 65536:
+            problems.append(f"{name}={text} is not a port between 1 and 65535")
+            continue
+        numbers[name] = int(text)
+        if name == "MONGO_PORT" and settings.get("MONGO_CONNECTION_STRING"):
+            continue  # that MongoDB is somebody else's
+        if _is_taken(numbers[name]):
+            problems.append(f"the port {text} is taken by another program; set {name} to a free one")
+    if problems:
+        raise NotUsable("\n".join(problems))
+    return Ports(*(numbers[name] for name in DEFAULT_PORTS))
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def _where(services: dict[str, Service], ports: Ports, settings: dict[str, str]) -> str:
+    mongo = "as MONGO_CONNECTION_STRING says"
+    if not settings.get("MONGO_CONNECTION_STRING"):
+        mongo = f"mongodb://127.0.0.1:{ports.mongo}/?replicaSet=rs0"
+    return f"""
+imagepress is up; Ctrl-C ends it.
+  upload     curl -F file=@catalogue.csv http://localhost:{ports.ingest}/api/upload
+  docs       http://localhost:{ports.ingest}/docs
+  webhooks   http://localhost:{ports.ingest}/api/webhook-test receives and shows them
+  health     {"  ".join(f"{service.url}/readyz" for service in services.values())}
+  MongoDB    {mongo}
+  data       {DATA}
+"""
+
+
+async def up() -> None:
+    """Run until a signal, or until a service ends by itself. Raises `ServiceDied` then."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    settings = read_settings(ROOT / ".env")
+    ports = read_ports(settings)
+    print("starting …", flush=True)
+    async with running(DATA, ports, settings, logs=False) as services:
+        print(_where(services, ports, settings), flush=True)
+        waits = {asyncio.create_task(_death(service)) for service in services.values()}
+        waits.add(asyncio.create_task(_told(stopping)))
+        done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in pending:
+            wait.cancel()
+        print("stopping …", flush=True)
+        for wait in done:
+            wait.result()
+    print(f"stopped; the data stays in {DATA}", flush=True)
+
+
+async def _told(stopping: asyncio.Event) -> None:
+    await stopping.wait()
+
+
+async def _death(service: Service) -> None:
+    status = await service.process.wait()
+    raise ServiceDied(f"the {service.name} service ended by itself with status {status}; its log is above")
+
+
+def main() -> int:
+    """Run; return the exit status."""
+    try:
+        asyncio.run(up())
+    except (NotUsable, MongodError, ServiceDied, TimeoutError) as error:
+        print(f"imagepress: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
