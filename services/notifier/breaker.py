@@ -1,77 +1,56 @@
-"""Circuit breakers, one a host: who fails again and again is left alone for a while, then probed once. Pure."""
+"""A circuit breaker for one host: pure states, and what an outcome makes of them.
+
+`Closed` (calls go through) → enough failures in a row → `Open` (none do) → its time is up: one probe at a time →
+a success closes it, a failure opens it again, for longer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 OPENS_AFTER: Final = 5
-"""Failures in a row, of whatever webhooks of the host, that open its breaker."""
+"""Failures in a row that open it: fewer would take one receiver's bad minute for the host's."""
 
-FIRST_PAUSE_SECONDS: Final = 10.0
-LONGEST_PAUSE_SECONDS: Final = 300.0
-
-MOST_HOSTS: Final = 10_000
-"""Hosts remembered. Those that work are forgotten at once, so this many would have to fail together."""
+FIRST_SECONDS: Final = 30.0
+LONGEST_SECONDS: Final = 600.0
+"""It doubles from the one to the other: a host that is back is noticed within ten minutes at most."""
 
 
-@dataclass(slots=True)
-class _Host:
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Calls go through."""
+
     failures: int = 0
-    pause: float = FIRST_PAUSE_SECONDS
-    open_until: float | None = None
-    probing: bool = False
+    """In a row, up to now."""
 
 
-class Breakers:
-    """The breakers of one notifier. `clock` counts seconds."""
+@dataclass(frozen=True, slots=True)
+class Open:
+    """No call goes through before `probe_at`; then one at a time may try (half-open)."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """Begin with all closed."""
-        self._clock = clock
-        self._hosts: dict[str, _Host] = {}
+    probe_at: float
+    cool_down: float
+    """Seconds from the last failed probe to the next one."""
 
-    @property
-    def open_hosts(self) -> list[str]:
-        """Hosts that must not be called now, but for a probe that is under way."""
-        now = self._clock()
-        return [
-            name for name, host in self._hosts.items() if host.open_until and (host.open_until > now or host.probing)
-        ]
 
-    def admits(self, name: str) -> bool:
-        """Tell whether `name` may be called; after the pause that is one probe, and no other until it is judged."""
-        host = self._hosts.get(name)
-        if host is None or host.open_until is None:
-            return True
-        if host.probing or host.open_until > self._clock():
-            return False
-        host.probing = True
-        return True
+State = Closed | Open
+CLOSED: Final = Closed()
 
-    def is_half_open(self, name: str) -> bool:
-        """Tell whether `name` is to be probed: its breaker opened, and has not closed since."""
-        host = self._hosts.get(name)
-        return host is not None and host.open_until is not None
 
-    def succeeded(self, name: str) -> bool:
-        """Note an answer that shows the host to be well; return whether that closed an open breaker."""
-        host = self._hosts.pop(name, None)
-        return host is not None and host.open_until is not None
+def after_failure(state: State, now: float) -> State:
+    """Return what a failed call makes of `state`, at `now` seconds of any steady clock."""
+    if isinstance(state, Closed):
+        failures = state.failures + 1
+        return Open(now + FIRST_SECONDS, FIRST_SECONDS) if failures >= OPENS_AFTER else Closed(failures)
+    if now < state.probe_at:
+        return state  # a call from before it opened: no news
+    cool_down = min(2 * state.cool_down, LONGEST_SECONDS)
+    return Open(now + cool_down, cool_down)
 
-    def failed(self, name: str) -> float | None:
-        """Note a failure; return the pause in seconds where it opened the breaker (again), None otherwise."""
-        if name not in self._hosts and len(self._hosts) >= MOST_HOSTS:
-            return None
-        host = self._hosts.setdefault(name, _Host())
-        host.failures += 1
-        if host.open_until is not None and not host.probing:
-            return None  # a call that was under way when it opened
-        if not host.probing and host.failures < OPENS_AFTER:
-            return None
-        pause = host.pause
-        host.open_until = self._clock() + pause
-        host.pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-        host.probing = False
-        return pause
+
+def room(state: State, now: float, limit: int) -> int:
+    """Return how many calls may be under way together: `limit`, none, or one that probes."""
+    if isinstance(state, Closed):
+        return limit
+    return 1 if now >= state.probe_at else 0

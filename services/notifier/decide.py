@@ -1,31 +1,61 @@
-"""What follows from an attempt: delivered, again later, or given up. Pure: facts in, decision out."""
+"""What the result of an attempt means for its webhook: pure, from facts to a decision."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
-LONGEST_ASKED_SECONDS: Final = 24 * 3600.0
-"""`Retry-After` is honoured up to this; a receiver cannot park a webhook for weeks."""
+LONGEST_ASKED_SECONDS: Final = 24 * 3600
+"""How far a receiver's Retry-After is followed: beyond a day it would only lose its webhooks."""
 
-GONE: Final = 410
-ASKING: Final = frozenset({429, 502, 503, 504})
+ASKS_TO_WAIT: Final = frozenset(
+    {
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+"""Statuses whose Retry-After is honoured (Standard Webhooks 1.0.0, "Webhook responses and retries")."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One attempt: the status, or what went wrong instead; milliseconds; the first of the answer; what it asked for.
-
-    `forbidden`: the address may not be called, and never was.
-    """
+    """What came of one POST: a status code, or an error in its place."""
 
     status_code: int | None
-    error: str | None
     latency_ms: int
     answer: str = ""
-    retry_after: float | None = None
+    """The start of the answer, for people."""
+    error: str | None = None
     forbidden: bool = False
+    """Whether the address is one that imagepress may not connect to."""
+    retry_after: float | None = None
+    """Seconds that the receiver asks to wait."""
+
+    @property
+    def received(self) -> bool:
+        """Whether the receiver said so: 2xx and nothing else."""
+        return self.status_code is not None and 200 <= self.status_code < 300
+
+    @property
+    def host_is_ailing(self) -> bool:
+        """Whether this speaks against the host rather than against this webhook: no answer, an error of its own, 429.
+
+        A refusal on our side never reached the host.
+        """
+        if self.status_code is None:
+            return not self.forbidden
+        return self.status_code >= 500 or self.status_code == HTTPStatus.TOO_MANY_REQUESTS
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When attempts are made: `delays` in seconds, one before each; up to `jitter` (a share) is added at random."""
+
+    delays: tuple[float, ...]
+    jitter: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,38 +64,40 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
-class RetryIn:
-    """Another attempt, not before `seconds` from now."""
+class RetryAt:
+    """Another attempt is due `delay` seconds after this result is recorded."""
 
-    seconds: float
+    delay: float
 
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """No attempt follows, until somebody asks for a redelivery."""
+    """No further attempt is made, for a `reason` told in a sentence."""
 
     reason: str
 
 
-Decision = Delivered | RetryIn | GivenUp
+Decision = Delivered | RetryAt | GivenUp
 
 
-def decide(result: Result, *, tries: int, schedule: Sequence[float], jitter: float) -> Decision:
-    """Return what follows from `result`, the attempt number `tries` (from 1).
+def decide(result: Result, *, tries: int, schedule: Schedule, draw: float) -> Decision:
+    """Decide about a webhook after one more attempt; `tries` were made before it, `draw` is random from 0 to 1.
 
-    `schedule` holds the seconds before each attempt; `jitter` (from 0) is the share of the delay to add, already drawn.
-    It only adds, so that a delay is never shorter than what was scheduled or asked for.
+    Redirects count as failures: they are never followed. Jitter only adds, so no attempt comes earlier than asked.
     """
-    status = result.status_code
-    if status is not None and 200 <= status < 300:
+    if result.received:
         return Delivered()
     if result.forbidden:
-        return GivenUp(result.error or "the address may not be called")
-    if status == GONE:
-        return GivenUp("the receiver answered 410: it does not want this webhook any more")
-    if tries >= len(schedule):
-        return GivenUp(f"all {len(schedule)} attempts failed")
-    delay = schedule[tries]
-    if status in ASKING and result.retry_after is not None:
-        delay = max(delay, min(result.retry_after, LONGEST_ASKED_SECONDS))
-    return RetryIn(delay * (1 + jitter))
+        return GivenUp("the address is not one that webhooks may be sent to")
+    if result.status_code == HTTPStatus.GONE:
+        return GivenUp("the receiver answered 410: it wants no more of it")
+    if tries + 1 >= len(schedule.delays):
+        return GivenUp(f"all {len(schedule.delays)} attempts failed")
+    delay = max(schedule.delays[tries + 1], _asked(result))
+    return RetryAt(delay * (1 + schedule.jitter * draw))
+
+
+def _asked(result: Result) -> float:
+    if result.status_code not in ASKS_TO_WAIT or result.retry_after is None:
+        return 0.0
+    return min(result.retry_after, LONGEST_ASKED_SECONDS)

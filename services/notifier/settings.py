@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, field_validator
 from pydantic_settings import NoDecode
 
-from imagepress.settings import LeaseSettings, OutboundSettings, Seconds
-from imagepress.signing import Secrets, parse_secrets
+from imagepress.settings import LeaseSettings, OutboundSettings, Seconds, commas
+from imagepress.signing import SigningSecrets, parse_secrets
 
-LEASE_MARGIN_SECONDS = 2.0
-"""Beyond the POST and the writes that record it: for a busy machine."""
-
-_LONGEST_DELAY = 7 * 24 * 3600
+# What a claim, a POST and the record of its result may take together beyond their own limits: a tenth of these.
+_MARGIN: Final = 1.1
 
 
-def _schedule(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        delays = tuple(float(piece) for piece in value.split(",") if piece.strip())
-    except ValueError:
-        raise ValueError("must be numbers of seconds, separated by commas") from None
-    if not delays or any(not 0 <= delay <= _LONGEST_DELAY for delay in delays):
-        raise ValueError("needs at least one delay, each from 0 to 604,800 seconds")
-    return delays
-
-
-def _secrets(value: object) -> object:
+def _secrets(value: Any) -> Any:
     return parse_secrets(value) if isinstance(value, str) else value
+
+
+Secrets = Annotated[SigningSecrets, NoDecode, PlainValidator(_secrets)]
+Schedule = Annotated[
+    tuple[Annotated[float, Field(ge=0, le=7 * 24 * 3600)], ...], NoDecode, Field(min_length=1, max_length=50)
+]
 
 
 class NotifierSettings(LeaseSettings, OutboundSettings):
@@ -37,35 +29,45 @@ class NotifierSettings(LeaseSettings, OutboundSettings):
 
     notifier_metrics_port: int = Field(default=9102, ge=0, le=65535)
     metrics_host: str = "127.0.0.1"
-    public_base_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
-    ingest_port: int = Field(default=8000, ge=0, le=65535)
-    webhook_secrets: Annotated[Secrets, NoDecode, PlainValidator(_secrets)] = Field(default=Secrets(), repr=False)
-    webhook_schedule_seconds: Annotated[tuple[float, ...], NoDecode, PlainValidator(_schedule)] = (
-        *(0.0, 5.0, 300.0, 1800.0, 7200.0),
-        *(18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0),
-    )
+    public_base_url: str = Field(default="http://localhost:8000", pattern=r"^https?://\S+$")
+    user_agent_contact: str = ""
+    webhook_secrets: Secrets = SigningSecrets()
+    # The example of Standard Webhooks 1.0.0: ten attempts over three days.
+    webhook_schedule_seconds: Schedule = (0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
     webhook_jitter: float = Field(default=0.1, ge=0, le=1)
     webhook_timeout_seconds: Seconds = 15.0
     webhook_connect_seconds: Seconds = 5.0
-    webhook_concurrency: int = Field(default=256, ge=1, le=10_000)
-    webhook_per_host: int = Field(default=8, ge=1, le=1000)
-    user_agent_contact: str = ""
+    webhook_concurrency: int = Field(default=256, ge=1, le=4096)
+    webhook_per_host: int = Field(default=8, ge=1, le=1024)
+
+    _split_schedule = field_validator("webhook_schedule_seconds", mode="before")(commas)
+
+    @field_validator("webhook_schedule_seconds")
+    @classmethod
+    def _starts_at_once(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if value[0] != 0:
+            raise ValueError("the first must be 0, since a webhook is due as soon as its run has ended")
+        return value
 
     @property
     def base_url(self) -> str:
-        """The address that links begin with, without a slash at its end."""
-        return self.public_base_url.rstrip("/") or f"http://localhost:{self.ingest_port}"
+        """What the links in a webhook begin with, without a slash at its end."""
+        return self.public_base_url.rstrip("/")
+
+    @property
+    def claimed_for_seconds(self) -> float:
+        """The longest that a claim may be in hand: claimed, sent and recorded, with a margin."""
+        return _MARGIN * (self.webhook_timeout_seconds + 2 * self.database_timeout_seconds)
 
     def conflicts(self) -> list[str]:
         """Return what is wrong between fields."""
         problems = super().conflicts()
-        # Nothing extends the lease of a webhook: a second notifier would send while the first still does.
-        least = self.webhook_timeout_seconds + 2 * self.database_timeout_seconds + LEASE_MARGIN_SECONDS
-        if self.lease_seconds < least:
+        if self.lease_seconds <= self.claimed_for_seconds:
+            # Otherwise another notifier could send the webhook while this one still does.
             problems.append(
-                f"LEASE_SECONDS ({self.lease_seconds:g}) must be at least {least:g}: WEBHOOK_TIMEOUT_SECONDS, twice "
-                f"DATABASE_TIMEOUT_SECONDS, and {LEASE_MARGIN_SECONDS:g}"
+                f"LEASE_SECONDS ({self.lease_seconds:g}) must exceed {self.claimed_for_seconds:g}: WEBHOOK_TIMEOUT_SECONDS "
+                "and twice DATABASE_TIMEOUT_SECONDS, and a tenth more; set LEASE_SECONDS higher or the others lower"
             )
         if self.webhook_connect_seconds > self.webhook_timeout_seconds:
-            problems.append("WEBHOOK_CONNECT_SECONDS must not exceed WEBHOOK_TIMEOUT_SECONDS")
+            problems.append("WEBHOOK_CONNECT_SECONDS must not exceed WEBHOOK_TIMEOUT_SECONDS, which covers it")
         return problems

@@ -58,7 +58,7 @@ class Origin:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         kept = True
-        while kept and (seen := await _read_request(reader)):
+        while kept and (seen := await read_head(reader)):
             self.requests.append(seen)
             self.open_now += 1
             self.most_open = max(self.most_open, self.open_now)
@@ -70,7 +70,7 @@ class Origin:
             await writer.drain()
 
 
-async def _read_request(reader: asyncio.StreamReader) -> Seen | None:
+async def read_head(reader: asyncio.StreamReader) -> Seen | None:
     """Read one request without a body; None where the client hangs up."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")

@@ -14,6 +14,7 @@ from .model import Options
 
 _GREY_MODES: Final = frozenset({"1", "L", "LA", "La"})
 _DEEP_MODES: Final = frozenset({"I", "F"})  # and "I;16", in four byte orders
+_GREY_STEPS: Final = {"L;2": 85, "L;4": 17}  # by Pillow's name of a PNG's depth: grey of 255 for each step
 _WHITE_IS_ZERO: Final = 0  # TIFF 6.0, section 8, PhotometricInterpretation
 
 
@@ -25,6 +26,7 @@ def decode(image: ImageFile, options: Options) -> Image.Image:
     """
     with judged():
         shrink_on_load(image, options)
+        _match_key_to_depth(image)
         image.load()
         # The WebP and AVIF decoders would otherwise keep the picture a second time for as long as the image lives.
         vars(image).pop("_decoder", None)
@@ -32,6 +34,16 @@ def decode(image: ImageFile, options: Options) -> Image.Image:
     if plain is not image:
         image.close()  # frees its pixels; its header stays readable
     return plain
+
+
+def _match_key_to_depth(image: ImageFile) -> None:
+    """Bring a PNG's transparent colour to 8 bits, as Pillow brings the pixels; by itself it leaves the colour as it is."""
+    key = image.info.get("transparency")
+    rawmode = image.tile[0].args if image.format == "PNG" and image.tile else None
+    if isinstance(key, int) and rawmode in _GREY_STEPS:
+        image.info["transparency"] = key * _GREY_STEPS[rawmode]
+    elif isinstance(key, tuple) and rawmode == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in key)
 
 
 def _plain(image: ImageFile) -> Image.Image:
@@ -49,14 +61,20 @@ def _plain(image: ImageFile) -> Image.Image:
 
 
 def _eight_bits(image: ImageFile) -> Image.Image:
-    """Scale grey of more than 8 bits to L; Pillow's own conversion would clip everything above 255 to white."""
+    """Scale grey of more than 8 bits to L, or LA; Pillow's own conversion would clip all above 255 to white."""
     low, high = _range(image)
     scale = 255 / (high - low)
     offset = -low * scale
     if isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO:
         scale, offset = -scale, 255 - offset
+    # Pillow calculates with 16-bit integers of one byte order only.
+    deep = image.convert("I") if image.mode.startswith("I;16") and image.mode != "I;16" else image
     # Integers are cut off, not rounded, by what follows: hence the half.
-    return image.point(lambda value: value * scale + (offset + 0.5)).convert("L")
+    grey = deep.point(lambda value: value * scale + (offset + 0.5)).convert("L")
+    key = image.info.get("transparency")
+    if isinstance(key, int):
+        grey.putalpha(deep.convert("I").point([0 if value == key else 255 for value in range(1 << 16)], "L"))
+    return grey
 
 
 def _range(image: ImageFile) -> tuple[float, float]:

@@ -44,7 +44,7 @@ def inspect(data: bytes, options: Options | None = None, *, max_pixels: int) -> 
     """Read the header of the picture in `data` and nothing else.
 
     `options` tells what it will be compressed to, so that `pixels` can count what is really decoded. Raises
-    ImageError: `not_an_image`, `unsupported_format`, `corrupt` or `too_many_pixels` (by the header, above `max_pixels`).
+    ImageError: `not_an_image`, `unsupported_format`, `corrupt`, or `too_many_pixels` (over `max_pixels`, by header).
     """
     name, image = open_header(data, max_pixels=max_pixels)
     width, height = image.size
@@ -80,8 +80,11 @@ def _budget(image: ImageFile, full: int) -> int:
     """Return the pixels to budget for `image`, prepared for loading, whose header claims `full` pixels.
 
     A progressive JPEG keeps the coefficients of the whole picture, 6 bytes a pixel, however small it is decoded.
+    The WebP decoder holds two canvases beside its result and Pillow's copy of that: 16 bytes a pixel, not 12.
     """
     decoded = image.width * image.height
+    if image.format == "WEBP":
+        return decoded + decoded // 3
     return max(decoded, full // 2) if "progressive" in image.info else decoded
 
 
