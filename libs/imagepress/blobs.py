@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 
-from imagepress.errors import PermanentError, StartupError, StorageUnavailable
+from imagepress.errors import ImagepressError, PermanentError, StartupError, StorageUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ class Blobs:
 
     async def put(self, path: str, data: bytes) -> None:
         """Store `data` at `path`, whole or not at all."""
-        with _translated(path):
+        with _translated(path, absent=StorageUnavailable):  # a folder that is gone may come back
             if self._local:  # a folder keeps no attributes: the extension tells the type
                 await self._store.put_async(path, data)
             else:
@@ -84,14 +84,14 @@ class Blobs:
             async for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
                 yield bytes(chunk)
 
-    async def delete(self, paths: list[str]) -> None:
-        """Delete what is stored at `paths`; what is not there is no error."""
-        for path in paths:
-            try:
-                with _translated(path):
-                    await self._store.delete_async(path)
-            except BlobNotFound:
-                continue
+    async def delete_under(self, prefix: str) -> int:
+        """Delete every image whose path begins with `prefix/`; return how many there were."""
+        deleted = 0
+        with _translated(prefix, absent=StorageUnavailable):
+            async for found in self._store.list(prefix, chunk_size=1000):
+                await self._store.delete_async([meta["path"] for meta in found])
+                deleted += len(found)
+        return deleted
 
 
 def content_type(path: str) -> str:
@@ -106,10 +106,10 @@ def _open(storage_url: str) -> ObjectStore:
 
 
 @contextmanager
-def _translated(path: str) -> Iterator[None]:
+def _translated(path: str, absent: type[ImagepressError] = BlobNotFound) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:  # obstore's NotFoundError is one, too
-        raise BlobNotFound(f"there is no image at {path}") from error
+        raise absent(f"there is no image at {path}") from error
     except (BaseError, OSError) as error:
         raise StorageUnavailable(f"the image store refuses right now: {str(error)[:300]}") from error

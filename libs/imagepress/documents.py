@@ -55,6 +55,9 @@ class WebhookState(StrEnum):
 ACTIVE: Final = [RequestStatus.PENDING, RequestStatus.PROCESSING]
 """Statuses of a request that has not ended."""
 
+ENDED: Final = [RequestStatus.COMPLETED, RequestStatus.FAILED, RequestStatus.CANCELLED]
+"""Statuses of a request of which nothing will change, unless it is retried."""
+
 OPEN: Final = [BatchStatus.STAGED, BatchStatus.PENDING, BatchStatus.PROCESSING]
 """Statuses of a batch whose request may not end yet."""
 
@@ -181,6 +184,8 @@ class RequestDocument(TypedDict):
     client: NotRequired[str]
     cancelling: NotRequired[bool]
     """A client asked to cancel: whoever ends the request ends it as cancelled."""
+    removed_at: NotRequired[datetime]
+    """The client, or retention, wants it forgotten: nobody is shown it any more, and the sweep deletes what is left."""
 
 
 class AttemptDocument(TypedDict):
@@ -230,6 +235,7 @@ REQUEST_INDEXES: Final = [
         partialFilterExpression={"webhook.lease.expires_at": {"$exists": True}},
     ),
     IndexModel([("created_at", DESCENDING), ("_id", DESCENDING)], name="newest"),
+    IndexModel([("removed_at", ASCENDING)], name="removed", partialFilterExpression={"removed_at": {"$exists": True}}),
 ]
 
 BATCH_INDEXES: Final = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from imagepress.documents import ACTIVE, OPEN, BatchStatus, RequestStatus, WebhookState
+from imagepress.documents import ACTIVE, OPEN, BatchStatus, ImageStatus, RequestStatus, WebhookState
 from imagepress.mongo import Database, translates
 
 Document = dict[str, Any]
@@ -77,6 +77,48 @@ async def end_if_done(database: Database, request_id: str, run: int) -> Ended | 
     active["cancelling"] = True if cancelled else {"$ne": True}
     result = await database.requests.update_one(active, _ending(ended, totals, has_webhook="webhook" in request))
     return ended if result.modified_count else None
+
+
+@translates
+async def fence_batches(database: Database, request_id: str) -> int:
+    """Take the open batches of a request out of everyone's hands, as cancelled; return how many there were.
+
+    Whoever works on one has lost its lease, and changes nothing. Counts become those of the outcomes written in the
+    rows: what a worker had only reported as progress is lost with it.
+    """
+    joined = {"$concatArrays": ["$$value", "$$this.images"]}
+    images: Document = {"$reduce": {"input": "$rows", "initialValue": [], "in": joined}}
+    result = await database.batches.update_many(
+        {"request_id": request_id, "status": {"$in": OPEN}},
+        [
+            {"$set": {"images": images}},
+            {
+                "$set": {
+                    "status": BatchStatus.CANCELLED,
+                    "succeeded": _count_of(ImageStatus.SUCCEEDED),
+                    "failed": _count_of(ImageStatus.FAILED),
+                    "bytes_in": {"$sum": "$images.bytes_in"},
+                    "bytes_out": {"$sum": "$images.bytes_out"},
+                }
+            },
+            {"$unset": ["images", "lease", "suspect"]},
+        ],
+    )
+    return int(result.modified_count)
+
+
+def _count_of(status: ImageStatus) -> Document:
+    of_status = {"$eq": ["$$this.status", {"$literal": status}]}
+    return {"$size": {"$filter": {"input": "$images", "cond": of_status}}}
+
+
+async def cancel(database: Database, request_id: str, run: int) -> Ended | None:
+    """Finish a cancellation that was asked for (`cancelling` on the request): fence its batches, end the run.
+
+    Images that have an outcome keep it; the others end as cancelled. What fails here is repeated by the sweep.
+    """
+    await fence_batches(database, request_id)
+    return await end_if_done(database, request_id, run)
 
 
 async def _recount(database: Database, request_id: str) -> dict[str, int]:

@@ -9,9 +9,11 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from imagepress.documents import (
+    ACTIVE,
     SCHEMA,
     BatchDocument,
     BatchStatus,
+    ImageStatus,
     Options,
     RequestStatus,
     RowDocument,
@@ -24,6 +26,8 @@ from imagepress.mongo import Database, translated, translates
 
 # The first character after "/": ids of a request's batches lie between "{request_id}/" and "{request_id}0".
 _AFTER_SLASH: Final = "0"
+
+_SHOWN: Final[dict[str, Any]] = {"removed_at": {"$exists": False}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +111,71 @@ def _webhook(url: str) -> WebhookDocument:
 
 @translates
 async def find_request(database: Database, request_id: str) -> dict[str, Any] | None:
-    """Return the request document, None where there is none."""
-    found: dict[str, Any] | None = await database.requests.find_one({"_id": request_id})
+    """Return the request document, None where there is none or its client wants it forgotten."""
+    found: dict[str, Any] | None = await database.requests.find_one({"_id": request_id, **_SHOWN})
     return found
+
+
+@translates
+async def ask_to_cancel(database: Database, request_id: str, run: int) -> bool:
+    """Note that the client wants run `run` stopped; return whether it could still be."""
+    result = await database.requests.update_one(
+        {"_id": request_id, "run": run, "status": {"$in": ACTIVE}},
+        {"$set": {"cancelling": True}, "$currentDate": {"woken_at": True}},
+    )
+    return bool(result.matched_count)
+
+
+@translates
+async def stage_failed(database: Database, request_id: str, run: int) -> int:
+    """Stage the batches of an ended request that have images without success, for `run`; return how many images.
+
+    Can be repeated: what an earlier try staged for the same run is counted again.
+    """
+    done = {"$in": [BatchStatus.COMPLETED, BatchStatus.CANCELLED]}
+    unfinished = {"rows": {"$elemMatch": {"images": {"$elemMatch": {"status": {"$ne": ImageStatus.SUCCEEDED}}}}}}
+    values = {"status": BatchStatus.STAGED, "run": run, "claims": 0, "expiries": 0}
+    await database.batches.update_many(
+        {"request_id": request_id, "status": done, "run": {"$lt": run}, **unfinished},
+        {"$set": values, "$currentDate": {"staged_at": True}},
+    )
+    images = 0
+    staged = {"request_id": request_id, "status": BatchStatus.STAGED, "run": run}
+    async for batch in database.batches.find(staged, {"rows.images.status": 1}):
+        images += sum(image.get("status") != ImageStatus.SUCCEEDED for row in batch["rows"] for image in row["images"])
+    return images
+
+
+@translates
+async def commit_retry(database: Database, request_id: str, run: int, *, has_webhook: bool) -> bool:
+    """Open run `run` of an ended request: the commit; return whether nobody else was first."""
+    values: dict[str, Any] = {"run": run, "status": RequestStatus.PENDING, "images.failed": 0}
+    if has_webhook:
+        values |= {"webhook.state": WebhookState.WAITING, "webhook.tries": 0}
+    result = await database.requests.update_one(
+        {"_id": request_id, "run": run - 1, "status": {"$nin": ACTIVE}, **_SHOWN},
+        {
+            "$set": values,
+            "$unset": {
+                "cancelling": "",
+                "started_at": "",
+                "ended_at": "",
+                "webhook.lease": "",
+                "webhook.next_attempt_at": "",
+                "webhook.not_before": "",
+            },
+            "$currentDate": {"woken_at": True},
+        },
+    )
+    return bool(result.modified_count)
+
+
+@translates
+async def mark_removed(database: Database, request_id: str) -> None:
+    """Hide an ended request from everyone, and leave its deletion to the sweep; its webhook is not sent any more."""
+    await database.requests.update_one(
+        {"_id": request_id}, {"$unset": {"webhook": ""}, "$currentDate": {"removed_at": True}}
+    )
 
 
 async def batches_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from pymongo import UpdateOne
@@ -18,11 +18,6 @@ from imagepress.transitions import lowest_turn
 Document = dict[str, Any]
 
 LEASE: Final = "lease"
-STAGED_FOR_SECONDS: Final = 3600
-"""How long an upload may take to be committed before its staged batches are taken for those of a dead ingest."""
-
-RELEASED_AFTER_SECONDS: Final = 5
-"""How long an ingest is left alone with the release of what it committed."""
 
 
 class LeaseLost(ConflictError):
@@ -163,7 +158,7 @@ async def give_back(database: Database, batch: Claimed, done: Document) -> None:
     returned = {"status": BatchStatus.PENDING, "turn": min(batch.turn, base or batch.turn), **done}
     result = await database.batches.update_one(_ours(batch), {"$set": returned, "$unset": {LEASE: "", "suspect": ""}})
     if result.modified_count:
-        await _wake(database, [batch.request_id])
+        await wake(database, [batch.request_id])
 
 
 @translates
@@ -207,61 +202,8 @@ async def find_suspect(database: Database, batch: Claimed) -> Document | None:
     return found
 
 
-async def expire_batches(database: Database) -> int:
-    """Return batches whose lease has run out to the pending ones; return how many."""
-    base = await lowest_turn(database)
-    died = {"$cond": [{"$eq": ["$lease.resting", True]}, 0, 1]}
-    expired = await leases.expire(
-        database.batches,
-        path=LEASE,
-        changes={
-            "status": BatchStatus.PENDING,
-            "turn": {"$min": ["$turn", base]} if base else "$turn",
-            "expiries": {"$add": ["$expiries", died]},
-        },
-    )
-    await _wake(database, sorted({batch["request_id"] for batch in expired}))
-    return len(expired)
-
-
 @translates
-async def _wake(database: Database, request_ids: list[str]) -> None:
+async def wake(database: Database, request_ids: list[str]) -> None:
+    """Touch requests, so that everyone looks again."""
     if request_ids:
         await database.requests.update_many({"_id": {"$in": request_ids}}, {"$currentDate": {"woken_at": True}})
-
-
-@translates
-async def unreleased(database: Database, *, limit: int) -> list[tuple[str, int]]:
-    """Return (request id, run) of runs that were committed a while ago and whose batches are not all released."""
-    before = await server_time(database) - timedelta(seconds=RELEASED_AFTER_SECONDS)
-    wanted = {
-        "status": {"$in": ACTIVE},
-        "woken_at": {"$lt": before},
-        "$expr": {"$lt": ["$released_run", "$run"]},
-    }
-    rows = database.requests.find(wanted, {"run": 1}).sort("created_at", 1).limit(limit).hint("active")
-    return [(row["_id"], row["run"]) async for row in rows]
-
-
-@translates
-async def active_after(database: Database, after: datetime | None, *, limit: int) -> list[Document]:
-    """Return active requests, oldest first, created after `after`: `_id`, `run`, `created_at`."""
-    wanted: Document = {"status": {"$in": ACTIVE}}
-    if after is not None:
-        wanted["created_at"] = {"$gt": after}
-    fields = {"run": 1, "created_at": 1}
-    return [row async for row in database.requests.find(wanted, fields).sort("created_at", 1).limit(limit)]
-
-
-@translates
-async def delete_orphans(database: Database, *, limit: int) -> int:
-    """Delete staged batches that are older than an hour and belong to no request; return how many."""
-    before = await server_time(database) - timedelta(seconds=STAGED_FOR_SECONDS)
-    staged = {"status": BatchStatus.STAGED, "staged_at": {"$lt": before}}
-    rows = database.batches.find(staged, {"request_id": 1}).limit(limit).hint("staged")
-    owners = {row["request_id"] async for row in rows}
-    known = {row["_id"] async for row in database.requests.find({"_id": {"$in": list(owners)}}, {"_id": 1})}
-    if not (orphaned := list(owners - known)):
-        return 0
-    result = await database.batches.delete_many({**staged, "request_id": {"$in": orphaned}})
-    return int(result.deleted_count)

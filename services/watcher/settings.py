@@ -29,6 +29,7 @@ class WatcherSettings(LeaseSettings, OutboundSettings, StorageSettings):
     bytes_in_flight: int = Field(default=64_000_000, ge=1)
     max_claims: int = Field(default=5, ge=1)
     turn_seconds: Seconds = 5.0
+    retention_days: float = Field(default=0, ge=0, le=36_500)
 
     @property
     def heartbeat_seconds(self) -> float:

@@ -11,6 +11,7 @@ import sys
 from typing import Final
 
 from imagepress import health, logs, metrics
+from imagepress.blobs import Blobs
 from imagepress.errors import TransientError
 from imagepress.lifecycle import Stop
 from imagepress.mongo import Database, connected
@@ -128,7 +129,7 @@ class Sweeper:
 
     def __init__(self, database: Database, settings: WatcherSettings, stop: Stop) -> None:
         """Wait to be told."""
-        self._sweep = Sweep(database, settings)
+        self._sweep = Sweep(database, Blobs(settings.storage_url), settings)
         self._settings = settings
         self._stop = stop
         self._due = asyncio.Event()
@@ -138,7 +139,7 @@ class Sweeper:
         self._due.set()
 
     async def run(self) -> None:
-        """Sweep at every due time until the stop; trouble with the database is left to the next sweep."""
+        """Sweep at every due time until the stop; trouble with database or store is left to the next sweep."""
         rng = random.Random()  # spreads replicas out, no secret
         while not self._stop.is_set:
             await self._stop.race(self._due.wait())

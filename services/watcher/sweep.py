@@ -8,8 +8,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from imagepress import logs, metrics, transitions
+from imagepress.blobs import Blobs
 from imagepress.mongo import Database
-from services.watcher import queries
+from services.watcher import sweep_queries as queries
 from services.watcher.settings import WatcherSettings
 
 log = logs.get(__name__)
@@ -21,17 +22,19 @@ PER_PASS = 200
 class Sweep:
     """Remembers how far the active requests were looked at."""
 
-    def __init__(self, database: Database, settings: WatcherSettings) -> None:
+    def __init__(self, database: Database, blobs: Blobs, settings: WatcherSettings) -> None:
         """Begin with the oldest request."""
         self._database = database
+        self._blobs = blobs
         self._settings = settings
         self._after: datetime | None = None
 
     async def run_once(self) -> None:
-        """Make one pass. Raises `DatabaseUnavailable`."""
+        """Make one pass. Raises `DatabaseUnavailable`, `StorageUnavailable`."""
         await self.expire()
         await self._release()
         await self._end()
+        await self._forget()
         if deleted := await queries.delete_orphans(self._database, limit=PER_PASS):
             log.info("deleted batches of uploads that were never accepted", batches=deleted)
 
@@ -52,8 +55,23 @@ class Sweep:
         """End runs without an open batch, oldest first, `PER_PASS` a pass, round and round."""
         requests = await queries.active_after(self._database, self._after, limit=PER_PASS)
         for request in requests:
-            ended = await transitions.end_if_done(self._database, request["_id"], request["run"])
+            finish = transitions.cancel if request.get("cancelling") else transitions.end_if_done
+            ended = await finish(self._database, request["_id"], request["run"])
             if ended:
                 metrics.requests_ended.labels(ended.status).inc()
                 log.info("ended a request that nobody had ended", request_id=request["_id"], status=ended.status)
         self._after = requests[-1]["created_at"] if len(requests) == PER_PASS else None
+
+    async def _forget(self) -> None:
+        """Delete what clients, or RETENTION_DAYS, want forgotten: images, attempts, batches, then the request.
+
+        In this order a sweep that dies half-way leaves the request, so that the next one goes on with it.
+        """
+        if days := self._settings.retention_days:
+            await queries.retire(self._database, days=days, limit=PER_PASS)
+        for request_id in await queries.removed(
+            self._database, for_seconds=self._settings.lease_seconds, limit=PER_PASS
+        ):
+            images = await self._blobs.delete_under(request_id)
+            await queries.forget(self._database, request_id)
+            log.info("request forgotten", request_id=request_id, images=images)

@@ -7,6 +7,7 @@ import io
 import pytest
 
 from imagepress import transitions
+from imagepress.blobs import Blobs
 from imagepress.documents import BatchStatus
 from imagepress.errors import TransientError
 from imagepress.mongo import Database
@@ -46,7 +47,7 @@ async def test_what_was_staged_without_a_commit_is_deleted_after_an_hour(
     settings = make_settings(IngestSettings)
     upload = upload_of(URLS)
     await accepting._stage(database, upload, io.BytesIO(csv_of(URLS)), settings.batch_images, None)
-    sweep = Sweep(database, make_settings(WatcherSettings))
+    sweep = Sweep(database, Blobs(make_settings(WatcherSettings).storage_url), make_settings(WatcherSettings))
     await sweep.run_once()
     assert await _statuses(database) == {BatchStatus.STAGED}
     an_hour = {"$dateSubtract": {"startDate": "$staged_at", "unit": "minute", "amount": 61}}
@@ -63,7 +64,7 @@ async def test_a_commit_without_its_release_is_finished_by_the_sweep(
     upload = upload_of(URLS)
     await accepting._stage(database, upload, io.BytesIO(csv_of(URLS)), settings.batch_images, None)
     await queries.commit(database, upload)
-    sweep = Sweep(database, make_settings(WatcherSettings))
+    sweep = Sweep(database, Blobs(make_settings(WatcherSettings).storage_url), make_settings(WatcherSettings))
     await sweep.run_once()
     assert await _statuses(database) == {BatchStatus.STAGED}, "an ingest that is just busy is left alone"
     earlier = {"$dateSubtract": {"startDate": "$woken_at", "unit": "second", "amount": 6}}

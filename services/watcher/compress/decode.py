@@ -37,7 +37,7 @@ def decode(image: ImageFile, options: Options) -> Image.Image:
 
 
 def _match_key_to_depth(image: ImageFile) -> None:
-    """Bring a PNG's transparent colour to 8 bits, as Pillow brings the pixels; by itself it leaves the colour as it is."""
+    """Bring a PNG's transparent colour to 8 bits: Pillow does so with the pixels, but not with the colour."""
     key = image.info.get("transparency")
     rawmode = image.tile[0].args if image.format == "PNG" and image.tile else None
     if isinstance(key, int) and rawmode in _GREY_STEPS:

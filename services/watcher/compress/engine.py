@@ -41,6 +41,8 @@ def tune_allocator(*, max_pixels: int) -> None:
     # Second line of defence, for sizes that decoders find only on their way; `open_header` is the first.
     Image.MAX_IMAGE_PIXELS = max_pixels
     warnings.simplefilter("error", Image.DecompressionBombWarning)
+    # What Pillow warns of is some stranger's file, and stands in that image's error if it matters.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def compress(data: bytes, options: Options, *, max_pixels: int) -> Compressed:

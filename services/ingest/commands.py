@@ -1,0 +1,73 @@
+"""What a client may ask of a request that it has: to stop it, to try again what failed, to forget it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from imagepress import logs, transitions
+from imagepress.blobs import Blobs
+from imagepress.documents import ACTIVE, RequestStatus
+from imagepress.errors import ConflictError, ImagepressError
+from imagepress.mongo import Database
+from services.ingest import queries
+
+log = logs.get(__name__)
+Document = dict[str, Any]
+
+
+class NothingToRetry(ConflictError):
+    """No image of the request has failed."""
+
+
+class StillRunning(ConflictError):
+    """The request has not ended yet."""
+
+
+class HasEnded(ConflictError):
+    """The request has ended already."""
+
+
+async def cancel(database: Database, request: Document) -> None:
+    """Stop a request: what has not been done by now ends as cancelled. Raises `HasEnded`."""
+    if not await queries.ask_to_cancel(database, request["_id"], request["run"]):
+        raise HasEnded
+    # From here on it will be cancelled, by the sweep if not by this process.
+    await transitions.cancel(database, request["_id"], request["run"])
+    log.info("request cancelled", request_id=request["_id"])
+
+
+async def retry(database: Database, request: Document, *, turn_seconds: float) -> int:
+    """Open the next run of an ended request, for the images that failed; return how many those are.
+
+    The same order as an upload (rule 1): the batches are staged, the request is committed, the batches are released.
+    What dies before the commit leaves staged batches of a run that does not exist, which the sweep puts back.
+    Raises `StillRunning`, `NothingToRetry`.
+    """
+    if request["status"] in ACTIVE:
+        raise StillRunning
+    run = request["run"] + 1
+    open_again = await queries.stage_failed(database, request["_id"], run)
+    if not open_again:
+        raise NothingToRetry
+    if not await queries.commit_retry(database, request["_id"], run, has_webhook="webhook" in request):
+        raise ConflictError("somebody else has retried or removed the request in this moment")
+    await transitions.release(database, request["_id"], run, turn_seconds=turn_seconds)
+    log.info("request tried again", request_id=request["_id"], run=run, images=open_again)
+    return open_again
+
+
+async def remove(database: Database, blobs: Blobs, request: Document) -> None:
+    """Forget a request: nobody is shown it any more, its images go now, and the sweep deletes the rest.
+
+    A worker may still be storing one of its images: so the sweep looks once more, when every lease has run out.
+    """
+    if request["status"] in ACTIVE:
+        with suppress(HasEnded):  # it has ended by itself in this moment, which is as good
+            await cancel(database, request)
+    await queries.mark_removed(database, request["_id"])
+    try:
+        await blobs.delete_under(request["_id"])
+    except ImagepressError as error:
+        log.warning("images left to the sweep", request_id=request["_id"], problem=str(error))
+    log.info("request removed", request_id=request["_id"], status=RequestStatus(request["status"]))

@@ -1,0 +1,118 @@
+"""What the watcher's sweep says to MongoDB."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from imagepress import leases
+from imagepress.documents import ACTIVE, ENDED, BatchStatus, WebhookState
+from imagepress.mongo import Database, server_time, translates
+from imagepress.transitions import lowest_turn
+from services.watcher.queries import LEASE, wake
+
+Document = dict[str, Any]
+
+STAGED_FOR_SECONDS: Final = 3600
+"""How long an upload may take to be committed before its staged batches are taken for those of a dead ingest."""
+
+RELEASED_AFTER_SECONDS: Final = 5
+"""How long an ingest is left alone with the release of what it committed."""
+
+
+async def expire_batches(database: Database) -> int:
+    """Return batches whose lease has run out to the pending ones; return how many."""
+    base = await lowest_turn(database)
+    died = {"$cond": [{"$eq": ["$lease.resting", True]}, 0, 1]}
+    expired = await leases.expire(
+        database.batches,
+        path=LEASE,
+        changes={
+            "status": BatchStatus.PENDING,
+            "turn": {"$min": ["$turn", base]} if base else "$turn",
+            "expiries": {"$add": ["$expiries", died]},
+        },
+    )
+    await wake(database, sorted({batch["request_id"] for batch in expired}))
+    return len(expired)
+
+
+@translates
+async def unreleased(database: Database, *, limit: int) -> list[tuple[str, int]]:
+    """Return (request id, run) of runs that were committed a while ago and whose batches are not all released."""
+    before = await server_time(database) - timedelta(seconds=RELEASED_AFTER_SECONDS)
+    wanted = {
+        "status": {"$in": ACTIVE},
+        "woken_at": {"$lt": before},
+        "$expr": {"$lt": ["$released_run", "$run"]},
+    }
+    rows = database.requests.find(wanted, {"run": 1}).sort("created_at", 1).limit(limit).hint("active")
+    return [(row["_id"], row["run"]) async for row in rows]
+
+
+@translates
+async def active_after(database: Database, after: datetime | None, *, limit: int) -> list[Document]:
+    """Return active requests, oldest first, created after `after`: `_id`, `run`, `created_at`, `cancelling`."""
+    wanted: Document = {"status": {"$in": ACTIVE}}
+    if after is not None:
+        wanted["created_at"] = {"$gt": after}
+    fields = {"run": 1, "created_at": 1, "cancelling": 1}
+    return [row async for row in database.requests.find(wanted, fields).sort("created_at", 1).limit(limit)]
+
+
+@translates
+async def delete_orphans(database: Database, *, limit: int) -> int:
+    """Delete staged batches that are older than an hour and belong to no request; return how many.
+
+    Those of a request that has ended were staged for a retry that was never committed: they are put back.
+    """
+    before = await server_time(database) - timedelta(seconds=STAGED_FOR_SECONDS)
+    staged = {"status": BatchStatus.STAGED, "staged_at": {"$lt": before}}
+    rows = database.batches.find(staged, {"request_id": 1}).limit(limit).hint("staged")
+    owners = {row["request_id"] async for row in rows}
+    status = {row["_id"]: row["status"] async for row in database.requests.find({"_id": {"$in": list(owners)}})}
+    ended = [request_id for request_id in owners & status.keys() if status[request_id] not in ACTIVE]
+    if ended:
+        back = {"$set": {"status": BatchStatus.COMPLETED}, "$inc": {"run": -1}}
+        await database.batches.update_many({**staged, "request_id": {"$in": ended}}, back)
+    if not (orphaned := list(owners - status.keys())):
+        return 0
+    result = await database.batches.delete_many({**staged, "request_id": {"$in": orphaned}})
+    return int(result.deleted_count)
+
+
+@translates
+async def retire(database: Database, *, days: float, limit: int) -> int:
+    """Mark requests that ended over `days` ago for deletion, unless their webhook is due still; return how many."""
+    before = await server_time(database) - timedelta(days=days)
+    old = {
+        "status": {"$in": ENDED},
+        "created_at": {"$lt": before},
+        "ended_at": {"$lt": before},
+        "webhook.state": {"$ne": WebhookState.DUE},
+        "removed_at": {"$exists": False},
+    }
+    rows = database.requests.find(old, {"_id": 1}).sort("created_at", 1).limit(limit).hint("active")
+    chosen = [row["_id"] async for row in rows]
+    if not chosen:
+        return 0
+    result = await database.requests.update_many(
+        {**old, "_id": {"$in": chosen}}, {"$currentDate": {"removed_at": True}}
+    )
+    return int(result.modified_count)
+
+
+@translates
+async def removed(database: Database, *, for_seconds: float, limit: int) -> list[str]:
+    """Return requests that were marked for deletion over `for_seconds` ago: no worker holds anything of them now."""
+    before = await server_time(database) - timedelta(seconds=for_seconds)
+    rows = database.requests.find({"removed_at": {"$lt": before}}, {"_id": 1}).limit(limit).hint("removed")
+    return [row["_id"] async for row in rows]
+
+
+@translates
+async def forget(database: Database, request_id: str) -> None:
+    """Delete attempts, batches, then the request, whose images are gone."""
+    await database.attempts.delete_many({"request_id": request_id})
+    await database.batches.delete_many({"request_id": request_id})
+    await database.requests.delete_one({"_id": request_id})
