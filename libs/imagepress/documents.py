@@ -158,6 +158,8 @@ class WebhookDocument(TypedDict):
     state: str
     tries: int
     next_attempt_at: NotRequired[datetime]
+    schedule_from: NotRequired[int]
+    """Tries before the last redelivery was asked for: the schedule begins anew behind them."""
     not_before: NotRequired[datetime]
     """When it was due before its host's breaker put it off: a host that is well again is not called earlier."""
     lease: NotRequired[Lease]

@@ -193,7 +193,7 @@ async def _ensure_indexes(database: Database) -> None:
 @translates
 async def server_time(database: Database) -> datetime:
     """Return the database's clock, the only one that two processes may compare by."""
-    hello = await database.client.admin.command("hello")
+    hello: dict[str, Any] = await database.client.admin.command("hello", codec_options=CodecOptions(tz_aware=True))
     time: datetime = hello["localTime"]
     return time
 

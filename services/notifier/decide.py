@@ -17,7 +17,7 @@ ASKS_TO_WAIT: Final = frozenset(
         HTTPStatus.GATEWAY_TIMEOUT,
     }
 )
-"""Statuses whose Retry-After is honoured (Standard Webhooks 1.0.0, "Webhook responses and retries")."""
+"""Statuses whose Retry-After is honoured (Standard Webhooks 1.0.0, "Delivery success and failure")."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,12 +42,12 @@ class Hosts:
         if not self.in_flight[host]:
             del self.in_flight[host]
 
-    def judge(self, host: str, *, ailing: bool) -> Open | None:
-        """Note how a host did; return the rest that begins for it now, if one does."""
+    def judge(self, host: str, *, ailing: bool) -> State | None:
+        """Note how a host did; return its new state where its breaker opened (again), or closed after a rest."""
         before = self._ailing.get(host, CLOSED)
         if not ailing:
             self._ailing.pop(host, None)
-            return None
+            return CLOSED if isinstance(before, Open) else None
         after = self._ailing[host] = after_failure(before, self.clock())
         if len(self._ailing) > MOST_AILING:
             del self._ailing[next(iter(self._ailing))]

@@ -1,159 +1,158 @@
-"""What the notifier service says to MongoDB."""
+"""What the notifier service says to MongoDB about due webhooks; `record` says what became of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
-
-from pymongo import UpdateOne
 
 from imagepress import leases
 from imagepress.documents import WebhookState
 from imagepress.mongo import Database, translates
-from services.notifier.decide import Decision, Delivered, GivenUp, Result, RetryIn
-from services.notifier.message import Claimed, claimed_from
 
 Document = dict[str, Any]
 
 LEASE: Final = "webhook.lease"
+INDEX: Final = "webhook_due"
+SOONEST: Final = [("webhook.next_attempt_at", 1)]
+WINDOW: Final = 4
+"""Due webhooks looked at for each free place, so that a host with many is seen to be one among others."""
 
-_DUE: Final[Document] = {"webhook.state": WebhookState.DUE, "webhook.lease.token": None}
-_IS_DUE: Final[Document] = {"$expr": {"$lte": ["$webhook.next_attempt_at", "$$NOW"]}}
+# Equality with null also matches what has no lease at all, and is what the index sorts first.
+_FREE: Final[Document] = {"webhook.state": WebhookState.DUE, "webhook.lease.token": None}
+_NOW_DUE: Final[Document] = {"$expr": {"$lte": ["$webhook.next_attempt_at", "$$NOW"]}}
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """An attempt that was made, and what follows from it."""
+class DueWebhook:
+    """A webhook that this notifier holds, until its lease ends."""
 
-    webhook: Claimed
-    result: Result
-    decision: Decision
+    request_id: str
+    run: int
+    token: str
+    url: str = field(repr=False)  # may hold a password
+    host: str
+    client: str | None
+    tries: int
+    schedule_from: int
+    """Tries made before the schedule (last) began, with a redelivery."""
+    request: Document = field(repr=False)
+    """The document of the request, which the body tells about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a look at the due webhooks brought. `exhausted`: nothing else was due that may be sent now."""
+
+    taken: list[DueWebhook]
+    exhausted: bool
 
 
 async def claim_due(
     database: Database, *, worker: str, seconds: float, limit: int, room: Callable[[str], int], full: Sequence[str]
-) -> list[Claimed]:
-    """Claim up to `limit` due webhooks, the longest due first, for each host as many as there is `room` for.
+) -> Claims:
+    """Claim up to `limit` due webhooks for `seconds`, soonest first, for each host at most what it has `room` for.
 
-    Hosts that are `full` are passed over by the index, so that however much is due there hides nothing behind it.
+    Those of hosts in `full` are not even looked at.
     """
-    free = {**_DUE, **_IS_DUE}
-    if full:
-        free["webhook.host"] = {"$nin": list(full)}
-    claimed = await leases.claim_many(
+    window = limit * WINDOW
+    seen: list[Document] = []
+    chosen: list[str] = []
+
+    def choose(candidates: list[Document]) -> list[str]:
+        seen.extend(candidates)
+        chosen.extend(_within(candidates, limit, room))
+        return chosen
+
+    taken = await leases.claim_many(
         database.requests,
         path=LEASE,
-        free=free,
-        sort=[("webhook.next_attempt_at", 1)],
+        free={**_FREE, **_NOW_DUE, **_not_of(full)},
+        sort=SOONEST,
         worker=worker,
         seconds=seconds,
-        limit=limit,
-        hint="webhook_due",
+        limit=window,
+        hint=INDEX,
         fields={"webhook.host": 1},
-        choose=lambda rows: _within(rows, room),
+        choose=choose,
     )
-    return [claimed_from(request) for request in claimed]
+    return Claims([_due(request) for request in taken], exhausted=len(seen) < window and len(chosen) < limit)
 
 
-def _within(rows: list[Document], room: Callable[[str], int]) -> list[Any]:
-    """Return the ids of `rows`, in order, for which their host has room."""
+def _not_of(hosts: Sequence[str]) -> Document:
+    return {"webhook.host": {"$nin": list(hosts)}} if hosts else {}
+
+
+def _within(candidates: list[Document], limit: int, room: Callable[[str], int]) -> list[str]:
+    """Return the ids of the first `limit` candidates that fit into what their hosts have room for."""
     left: dict[str, int] = {}
-    chosen = []
-    for row in rows:
-        host = row["webhook"]["host"]
+    fitting: list[str] = []
+    for candidate in candidates:
+        host = candidate["webhook"]["host"]
         left.setdefault(host, room(host))
-        if left[host] > 0:
+        if left[host] > 0 and len(fitting) < limit:
             left[host] -= 1
-            chosen.append(row["_id"])
-    return chosen
+            fitting.append(candidate["_id"])
+    return fitting
+
+
+def _due(request: Document) -> DueWebhook:
+    webhook = request["webhook"]
+    return DueWebhook(
+        request_id=request["_id"],
+        run=request["run"],
+        token=webhook["lease"]["token"],
+        url=webhook["url"],
+        host=webhook["host"],
+        client=request.get("client"),
+        tries=webhook["tries"],
+        schedule_from=webhook.get("schedule_from", 0),
+        request=request,
+    )
 
 
 @translates
-async def next_due_in(database: Database) -> float | None:
-    """Return the seconds until the next webhook is due, by the database's clock; None where none is waiting."""
-    wait = {"$divide": [{"$subtract": ["$webhook.next_attempt_at", "$$NOW"]}, 1000]}
+async def next_due_seconds(database: Database, full: Sequence[str]) -> float | None:
+    """Return the seconds until the next free webhook of a host not in `full` is due; None where there is none."""
     pipeline: list[Document] = [
-        {"$match": _DUE},
-        {"$sort": {"webhook.next_attempt_at": 1}},
+        {"$match": {**_FREE, **_not_of(full)}},
+        {"$sort": dict(SOONEST)},
         {"$limit": 1},
-        {"$project": {"seconds": wait}},
+        {"$project": {"milliseconds": {"$subtract": ["$webhook.next_attempt_at", "$$NOW"]}}},
     ]
-    async for row in database.requests.aggregate(pipeline, hint="webhook_due"):
-        return max(0.0, float(row["seconds"]))
+    async for row in database.requests.aggregate(pipeline, hint=INDEX):
+        return max(0.0, (row["milliseconds"] or 0) / 1000)
     return None
 
 
-@translates
-async def record(database: Database, outcomes: Sequence[Outcome]) -> None:
-    """Write down attempts and what follows, many at a time: first the attempts, then the states.
-
-    Both can be repeated: an attempt has its number as identity, a state is guarded by the lease. Whoever dies in
-    between leaves a lease that runs out, and one more attempt with the same webhook-id follows.
-    """
-    attempts = [
-        UpdateOne({"_id": attempt.pop("_id")}, {"$set": attempt, "$currentDate": {"at": True}}, upsert=True)
-        for attempt in map(_attempt, outcomes)
-    ]
-    await database.attempts.bulk_write(attempts, ordered=False)
-    await database.requests.bulk_write([_state(outcome) for outcome in outcomes], ordered=False)
+async def release(database: Database, held: Sequence[DueWebhook]) -> int:
+    """Give webhooks back unsent, against nobody, and wake the notifiers; return how many were still held."""
+    tokens = {due.request_id: due.token for due in held}
+    return await leases.release(database.requests, path=LEASE, held=tokens, changes={"woken_at": "$$NOW"})
 
 
-def _attempt(outcome: Outcome) -> Document:
-    webhook, result = outcome.webhook, outcome.result
-    number = webhook.tries + 1
-    return {
-        "_id": f"{webhook.request_id}/{webhook.run}/{number}",
-        "request_id": webhook.request_id,
-        "run": webhook.run,
-        "number": number,
-        "status_code": result.status_code,
-        "latency_ms": result.latency_ms,
-        "answer": result.answer,
-        "error": result.error,
-    }
-
-
-def _ours(webhook: Claimed) -> Document:
-    return {"_id": webhook.request_id, "run": webhook.run, "webhook.lease.token": webhook.token}
-
-
-def _state(outcome: Outcome) -> UpdateOne:
-    """Return the update that uses up a step of the schedule, and frees the webhook."""
-    values: Document = {"webhook.tries": outcome.webhook.tries + 1}
-    match outcome.decision:
-        case RetryIn(seconds):
-            values["webhook.next_attempt_at"] = {"$add": ["$$NOW", int(seconds * 1000)]}
-        case Delivered():
-            values |= {"webhook.state": WebhookState.DELIVERED, "woken_at": "$$NOW"}
-        case GivenUp():
-            values |= {"webhook.state": WebhookState.GIVEN_UP, "woken_at": "$$NOW"}
-    done = [LEASE, "webhook.not_before"]
-    if not isinstance(outcome.decision, RetryIn):
-        done.append("webhook.next_attempt_at")
-    return UpdateOne(_ours(outcome.webhook), [{"$set": values}, {"$unset": done}])
-
-
-@translates
-async def give_back(database: Database, webhooks: Sequence[Claimed]) -> None:
-    """Free webhooks that were not sent; no step of their schedule is used up."""
-    updates = [UpdateOne(_ours(webhook), {"$unset": {LEASE: ""}}) for webhook in webhooks]
-    if updates:
-        await database.requests.bulk_write(updates, ordered=False)
+async def expire(database: Database) -> int:
+    """Return the webhooks of dead notifiers to the free ones, and wake the notifiers; return how many."""
+    return len(await leases.expire(database.requests, path=LEASE, changes={"woken_at": "$$NOW"}))
 
 
 @translates
 async def put_off(database: Database, host: str, *, seconds: float, spread: float) -> int:
-    """Move all of a host's webhooks that are due within `seconds` beyond that, spread over `spread` more.
+    """Move what a resting host has due within `seconds` past that time, spread over `spread` more; return how many.
 
-    Returns how many. One update, however many they are; no step of their schedule is used up.
+    One update, however many they are. No step of a schedule is used up; `not_before` keeps when each was due.
     """
-    first_due = {"$ifNull": ["$webhook.not_before", "$webhook.next_attempt_at"]}
-    until = {"$add": ["$$NOW", int(seconds * 1000), {"$toLong": {"$multiply": [{"$rand": {}}, spread * 1000]}}]}
-    soon = {"$expr": {"$lt": ["$webhook.next_attempt_at", {"$add": ["$$NOW", int(seconds * 1000)]}]}}
+    until: Document = {"$add": ["$$NOW", int(seconds * 1000)]}
     result = await database.requests.update_many(
-        {"webhook.host": host, **_DUE, **soon},
-        [{"$set": {"webhook.next_attempt_at": until, "webhook.not_before": first_due}}],
+        {**_FREE, "webhook.host": host, "$expr": {"$lt": ["$webhook.next_attempt_at", until]}},
+        [
+            {
+                "$set": {
+                    "webhook.not_before": {"$ifNull": ["$webhook.not_before", "$webhook.next_attempt_at"]},
+                    "webhook.next_attempt_at": {"$add": [until, _random(spread)]},
+                }
+            }
+        ],
         hint="webhook_host",
     )
     return int(result.modified_count)
@@ -161,10 +160,10 @@ async def put_off(database: Database, host: str, *, seconds: float, spread: floa
 
 @translates
 async def bring_forward(database: Database, host: str, *, spread: float) -> int:
-    """Make the webhooks that were put off for a host due as they were, or within `spread` seconds; return how many."""
-    soon = {"$add": ["$$NOW", {"$toLong": {"$multiply": [{"$rand": {}}, spread * 1000]}}]}
+    """Make what was put off for a host due within `spread` seconds, none before it was due; return how many."""
+    soon: Document = {"$add": ["$$NOW", _random(spread)]}
     result = await database.requests.update_many(
-        {"webhook.host": host, **_DUE, "webhook.not_before": {"$exists": True}},
+        {**_FREE, "webhook.host": host, "webhook.not_before": {"$exists": True}},
         [
             {"$set": {"webhook.next_attempt_at": {"$max": ["$webhook.not_before", soon]}}},
             {"$unset": "webhook.not_before"},
@@ -174,6 +173,6 @@ async def bring_forward(database: Database, host: str, *, spread: float) -> int:
     return int(result.modified_count)
 
 
-async def expire_leases(database: Database) -> int:
-    """Free the webhooks of notifiers that died; return how many."""
-    return len(await leases.expire(database.requests, path=LEASE, changes={}))
+def _random(spread: float) -> Document:
+    """Return an expression for up to `spread` seconds, in milliseconds, drawn anew for each document."""
+    return {"$toLong": {"$multiply": [{"$rand": {}}, spread * 1000]}}

@@ -1,62 +1,139 @@
-"""One POST: within its deadlines, to an address that may be called, whatever the receiver does."""
+"""One POST of a webhook: bounded in time and bytes, and whatever the receiver does comes back as a `Result`."""
 
 from __future__ import annotations
 
 import asyncio
-import time
+import re
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 import aiohttp
+from yarl import URL
 
-from imagepress import metrics
-from imagepress.errors import PermanentError, TooManyBytes
-from imagepress.outbound import forbidden_within, read_capped, retry_after_seconds
+from imagepress import signing
+from imagepress.outbound import agent_name, forbidden_within, guarded_session, retry_after_seconds
+from imagepress.signing import SigningSecrets
+from services.notifier import message
 from services.notifier.decide import Result
+from services.notifier.names import ThreadResolver
+from services.notifier.queries import DueWebhook
+from services.notifier.settings import NotifierSettings
 
 ANSWER_BYTES: Final = 16 * 1024
-"""Read of an answer, after decompression; a longer one is cut, since the status has already decided."""
+"""What is read of an answer, on the wire and decompressed: a receiver has said all with its status."""
 
-SHOWN_CHARACTERS: Final = 500
-"""Kept of an answer, for people who look why a delivery failed."""
+ANSWER_KEPT: Final = 1024
+"""Characters of an answer that are kept for people to read."""
+
+# zlib's window bits: 15, the largest, plus 32 for "gzip or zlib, look at the header".
+_GZIP_OR_ZLIB = 47
+# A URL of these characters alone goes out exactly as given: signatures in queries may depend on every escape.
+_AS_GIVEN = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*")
+# The first that fits. aiohttp's own words are left out: they may quote the URL, which may hold a password.
+_FAULTS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (TimeoutError, "no answer in time"),
+    (aiohttp.ClientConnectorCertificateError, "the certificate is not trusted"),
+    (aiohttp.ClientSSLError, "no secure connection could be made"),
+    (aiohttp.ClientConnectorDNSError, "the name could not be resolved"),
+    (aiohttp.ClientConnectorError, "no connection could be made"),
+    (aiohttp.ClientResponseError, "the answer is not proper HTTP"),
+    (aiohttp.InvalidURL, "the URL is malformed"),
+    (ValueError, "the URL is malformed"),  # yarl's, and those of names that are none
+    (Exception, "the connection broke off"),
+)
 
 
+@dataclass(frozen=True)
 class Sender:
-    """Sends webhooks through a guarded session (`imagepress.outbound`), which the caller closes."""
+    """Sends webhooks over `session`, which must be a guarded one (`imagepress.outbound`)."""
 
-    def __init__(self, session: aiohttp.ClientSession, *, timeout_seconds: float) -> None:
-        """Give each POST `timeout_seconds`, the whole answer included."""
-        self._session = session
-        self._timeout_seconds = timeout_seconds
+    session: aiohttp.ClientSession
+    secrets: SigningSecrets
+    base_url: str
+    seconds: float
+    """For a whole attempt: connecting, the answer and what is read of its body."""
 
-    async def post(self, url: str, content: bytes, headers: dict[str, str]) -> Result:
-        """POST `content`; return what came of it. Never raises for what a receiver or the network does."""
-        began = time.perf_counter()
+    async def send(self, due: DueWebhook) -> Result:
+        """POST a webhook once. Raises nothing for what a receiver does, and follows it nowhere."""
+        now = datetime.now(UTC)
+        body = message.body(due.request, self.base_url)
+        identity = message.webhook_id(due.request_id, due.run)
+        headers = signing.headers(identity, body, secrets=self.secrets.of(due.client), now=now)
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                status, answer, retry_after = await self._exchange(url, content, headers)
-        except TimeoutError:
-            return self._failed(began, f"no complete answer within {self._timeout_seconds:g} s")
+            async with asyncio.timeout_at(began + self.seconds):
+                response = await self.session.post(
+                    URL(due.url, encoded=_AS_GIVEN.fullmatch(due.url) is not None),
+                    data=body,
+                    headers={"Content-Type": "application/json", **headers},
+                    allow_redirects=False,
+                )
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            forbidden = forbidden_within(error)
-            # The library's own words may repeat the URL, which may hold a password.
-            told = str(forbidden) if forbidden else f"no connection, or no HTTP: {type(error).__name__}"
-            return self._failed(began, told, forbidden=forbidden is not None)
-        seconds = time.perf_counter() - began
-        metrics.webhook_seconds.observe(seconds)
-        return Result(status, None, int(seconds * 1000), answer, retry_after)
+            return _failed(error, _milliseconds(clock() - began))
+        latency_ms = _milliseconds(clock() - began)
+        return Result(
+            status_code=response.status,
+            latency_ms=latency_ms,
+            answer=await _start_of(response, began + self.seconds),
+            retry_after=retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC)),
+        )
 
-    async def _exchange(self, url: str, content: bytes, headers: dict[str, str]) -> tuple[int, str, float | None]:
-        async with self._session.post(url, data=content, headers=headers, allow_redirects=False) as response:
-            retry_after = retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC))
-            try:
-                answer = await read_capped(response, ANSWER_BYTES)
-            except TooManyBytes:
-                answer = b"(an answer of more than 16 KB, not kept)"
-            except PermanentError as error:
-                answer = str(error).encode()
-            text = answer[: SHOWN_CHARACTERS * 4].decode("utf-8", "replace")[:SHOWN_CHARACTERS]
-            return response.status, text, retry_after
 
-    def _failed(self, began: float, error: str, *, forbidden: bool = False) -> Result:
-        return Result(None, error, int((time.perf_counter() - began) * 1000), forbidden=forbidden)
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _failed(error: Exception, latency_ms: int) -> Result:
+    if forbidden := forbidden_within(error):
+        return Result(None, latency_ms, error=f"the address is refused: {forbidden}", forbidden=True)
+    sentence = next(sentence for kind, sentence in _FAULTS if isinstance(error, kind))
+    return Result(None, latency_ms, error=sentence)
+
+
+async def _start_of(response: aiohttp.ClientResponse, deadline: float) -> str:
+    """Return the start of an answer as text, as much of it as comes before `deadline`.
+
+    The status has come, and decides; that a body is huge, slow, broken or a bomb changes nothing about it.
+    """
+    wire = bytearray()
+    try:
+        with suppress(aiohttp.ClientError, OSError):  # TimeoutError is an OSError
+            async with asyncio.timeout_at(deadline):
+                while len(wire) < ANSWER_BYTES and (piece := await response.content.read(ANSWER_BYTES - len(wire))):
+                    wire += piece
+    finally:
+        response.release()  # keeps the connection if the body was read to its end, closes it otherwise
+    return _plain(bytes(wire), response.headers.get("Content-Encoding", "")).decode(errors="replace")[:ANSWER_KEPT]
+
+
+def _plain(wire: bytes, encoding: str) -> bytes:
+    """Undo gzip and deflate, which were not asked for, of at most `ANSWER_BYTES` bytes; nothing of what is broken."""
+    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        return wire
+    try:
+        return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(wire, ANSWER_BYTES)
+    except zlib.error:
+        return b""
+
+
+@asynccontextmanager
+async def open_sender(settings: NotifierSettings) -> AsyncIterator[Sender]:
+    """Open a sender with a session of its own, closed at the end."""
+    resolver = ThreadResolver()
+    try:
+        async with guarded_session(
+            settings.address_policy,
+            user_agent=agent_name(settings.user_agent_contact),
+            limit=settings.webhook_concurrency,
+            connect_seconds=settings.webhook_connect_seconds,
+            idle_seconds=settings.webhook_timeout_seconds,
+            resolver=resolver,
+        ) as session:
+            yield Sender(session, settings.webhook_secrets, settings.base_url, settings.webhook_timeout_seconds)
+    finally:
+        await resolver.close()

@@ -10,8 +10,8 @@ from pydantic_settings import NoDecode
 from imagepress.settings import LeaseSettings, OutboundSettings, Seconds, commas
 from imagepress.signing import SigningSecrets, parse_secrets
 
-# What a claim, a POST and the record of its result may take together beyond their own limits: a tenth of these.
-_MARGIN: Final = 1.1
+# What lies between a claim, a POST and the record of its result when the machine is busy.
+_MARGIN_SECONDS: Final = 0.5
 
 
 def _secrets(value: Any) -> Any:
@@ -29,7 +29,8 @@ class NotifierSettings(LeaseSettings, OutboundSettings):
 
     notifier_metrics_port: int = Field(default=9102, ge=0, le=65535)
     metrics_host: str = "127.0.0.1"
-    public_base_url: str = Field(default="http://localhost:8000", pattern=r"^https?://\S+$")
+    ingest_port: int = Field(default=8000, ge=0, le=65535)
+    public_base_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
     user_agent_contact: str = ""
     webhook_secrets: Secrets = SigningSecrets()
     # The example of Standard Webhooks 1.0.0: ten attempts over three days.
@@ -51,22 +52,18 @@ class NotifierSettings(LeaseSettings, OutboundSettings):
 
     @property
     def base_url(self) -> str:
-        """What the links in a webhook begin with, without a slash at its end."""
-        return self.public_base_url.rstrip("/")
-
-    @property
-    def claimed_for_seconds(self) -> float:
-        """The longest that a claim may be in hand: claimed, sent and recorded, with a margin."""
-        return _MARGIN * (self.webhook_timeout_seconds + 2 * self.database_timeout_seconds)
+        """What the links in a webhook begin with, without a slash at its end: the same as those of the ingest."""
+        return self.public_base_url.rstrip("/") or f"http://localhost:{self.ingest_port}"
 
     def conflicts(self) -> list[str]:
         """Return what is wrong between fields."""
         problems = super().conflicts()
-        if self.lease_seconds <= self.claimed_for_seconds:
-            # Otherwise another notifier could send the webhook while this one still does.
+        # Otherwise another notifier could claim the webhook, and send it, while this one still does.
+        least = self.webhook_timeout_seconds + 2 * self.database_timeout_seconds + _MARGIN_SECONDS
+        if self.lease_seconds < least:
             problems.append(
-                f"LEASE_SECONDS ({self.lease_seconds:g}) must exceed {self.claimed_for_seconds:g}: WEBHOOK_TIMEOUT_SECONDS "
-                "and twice DATABASE_TIMEOUT_SECONDS, and a tenth more; set LEASE_SECONDS higher or the others lower"
+                f"LEASE_SECONDS ({self.lease_seconds:g}) must be at least {least:g}: WEBHOOK_TIMEOUT_SECONDS, twice "
+                f"DATABASE_TIMEOUT_SECONDS, and {_MARGIN_SECONDS:g}; set it higher, or one of them lower"
             )
         if self.webhook_connect_seconds > self.webhook_timeout_seconds:
             problems.append("WEBHOOK_CONNECT_SECONDS must not exceed WEBHOOK_TIMEOUT_SECONDS, which covers it")

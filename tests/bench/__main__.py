@@ -27,14 +27,16 @@ MEASUREMENTS: dict[str, Measure] = {
 async def run(names: list[str]) -> dict[str, float]:
     """Run the measurements one after the other, each on a fresh database of one replica set."""
     figures: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="imagepress-bench-") as folder:
-        with ReplicaSet(Path(folder) / "mongo", cache_mb=1024) as replica_set:
-            for name in names:
-                print(f"--- {name}", flush=True)
-                bench = Bench(Path(folder) / name, replica_set.uri, name)
-                for figure, value in (await MEASUREMENTS[name](bench)).items():
-                    figures[figure] = round(value, 3)
-                    print(f"{figure}: {figures[figure]}", flush=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="imagepress-bench-") as folder,
+        ReplicaSet(Path(folder) / "mongo", cache_mb=1024) as replica_set,
+    ):
+        for name in names:
+            print(f"--- {name}", flush=True)
+            bench = Bench(Path(folder) / name, replica_set.uri, name)
+            for figure, value in (await MEASUREMENTS[name](bench)).items():
+                figures[figure] = round(value, 3)
+                print(f"{figure}: {figures[figure]}", flush=True)
     return figures
 
 

@@ -89,11 +89,8 @@ async def test_a_retry_runs_again_only_what_failed(system: dict[str, Service], o
     assert (answer.status_code, answer.json()["images"]) == (200, 3)
 
     async def completed() -> bool:
-        return (await status_of(system["ingest"], request_id))["images"] == {
-            "total": IMAGES,
-            "succeeded": IMAGES,
-            "failed": 0,
-        }
+        images = (await status_of(system["ingest"], request_id))["images"]
+        return bool(images == {"total": IMAGES, "succeeded": IMAGES, "failed": 0})
 
     await eventually(completed)
     assert sorted(seen.path for seen in origin.requests[asked_before:]) == ["/20", "/3", "/39"]

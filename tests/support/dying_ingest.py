@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from types import ModuleType
 from typing import Any
 
 from imagepress import transitions
@@ -19,11 +20,8 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _before(step: Step) -> Step:
-    async def dying(*_args: Any, **_kwargs: Any) -> None:
-        _die()
-
-    return dying
+async def _dies(*_args: Any, **_kwargs: Any) -> None:
+    _die()
 
 
 def _after(step: Step, calls: int = 1) -> Step:
@@ -48,20 +46,24 @@ async def _half_a_release(database: Any, request_id: str, run: int, **_kwargs: A
     _die()
 
 
+def _plant(module: ModuleType, name: str, step: Step) -> None:
+    setattr(module, name, step)
+
+
 def arm(step: str) -> None:
     """Prepare the death at `step`."""
     match step:
         case "after the first chunk":
             accepting.CHUNK = 2  # type: ignore[misc]  # several chunks from a small file
-            queries.stage = _after(queries.stage)
+            _plant(queries, "stage", _after(queries.stage))
         case "before the commit":
-            queries.commit = _before(queries.commit)
+            _plant(queries, "commit", _dies)
         case "after the commit":
-            queries.commit = _after(queries.commit)
+            _plant(queries, "commit", _after(queries.commit))
         case "in the release":
-            transitions.release = _half_a_release
+            _plant(transitions, "release", _half_a_release)
         case "after the release":
-            transitions.release = _after(transitions.release)
+            _plant(transitions, "release", _after(transitions.release))
         case _:
             raise ValueError(step)
 

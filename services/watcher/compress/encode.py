@@ -12,11 +12,12 @@ from imagepress.errors import ImageError, ImageErrorCode
 from .model import Options, OutputFormat
 
 # Settings beside quality. JPEG: libjpeg-turbo's defaults (4:2:0, baseline); `optimize` would save 12 % of the bytes
-# for 25 % more time. AVIF: one thread, since the caller runs one engine a core already.
+# for 25 % more time. WebP and AVIF: 25 and 73 ms for a photograph of 1000 x 1000; Pillow's defaults (4 and 6) take
+# 67 and 314 ms, and save 5 and 17 % of the bytes. AVIF in one thread, since the caller runs one engine a core already.
 _SETTINGS: Final[dict[OutputFormat, dict[str, Any]]] = {
     "jpeg": {},
-    "webp": {"method": 4},
-    "avif": {"speed": 6, "max_threads": 1},
+    "webp": {"method": 2},
+    "avif": {"speed": 8, "max_threads": 1},
 }
 
 

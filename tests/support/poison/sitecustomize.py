@@ -1,4 +1,4 @@
-"""Put on PYTHONPATH of a watcher under test: plants a JPEG decoder that dies, or never returns, when a file asks for it.
+"""Put on PYTHONPATH of a watcher under test: plants a JPEG decoder that dies, or never returns, if a file asks for it.
 
 Every process that the watcher starts is struck, as it would be by a fault in the real decoder.
 """
@@ -24,4 +24,4 @@ def _poisonous(self: JpegImageFile) -> Any:
     return _load(self)
 
 
-JpegImageFile.load = _poisonous  # type: ignore[method-assign]  # the planted fault
+JpegImageFile.load = _poisonous  # type: ignore[assignment,method-assign]  # the planted fault

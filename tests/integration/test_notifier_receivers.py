@@ -1,0 +1,315 @@
+"""What badly behaved receivers bring about: told apart in the log, given the time they ask for, reached once well."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagepress.documents import WebhookState
+from imagepress.lifecycle import Stop
+from imagepress.mongo import Database, server_time
+from services.notifier.__main__ import notify
+from services.notifier.breaker import FIRST_SECONDS, OPENS_AFTER
+from services.notifier.settings import NotifierSettings
+from tests.bench.system import peak_mb
+from tests.conftest import MakeSettings
+from tests.support.notifying import attempts_of, ended, notifying, until_state, until_tries, webhook_of
+from tests.support.origin import (
+    Answer,
+    body,
+    gzip_bomb,
+    in_turn,
+    raw,
+    redirect,
+    reset,
+    silent,
+    status,
+)
+from tests.support.processes import FAST, eventually, services
+from tests.support.receiver import Receiver, serve_receiver
+
+ELSEWHERE = "127.0.0.9"
+"""A private address that webhooks may not be sent to, with a listener that counts."""
+
+LEAST = timedelta(milliseconds=2)
+"""What two clocks that count in milliseconds may differ by."""
+
+
+@asynccontextmanager
+async def _at_work(make_settings: MakeSettings, **values: Any) -> AsyncIterator[None]:
+    """Run the service with a short deadline and schedule, allowed to reach 127.0.0.1 and nothing else."""
+    quick = {
+        "allowed_networks": "127.0.0.1/32",
+        "webhook_timeout_seconds": 0.5,
+        "webhook_connect_seconds": 0.4,
+        "webhook_schedule_seconds": "0,0.05",
+        "sweep_seconds": 0.5,
+        "notifier_metrics_port": 0,
+    }
+    stop = Stop()
+    service = asyncio.create_task(notify(make_settings(NotifierSettings, **{**quick, **values}), stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.wait_for(service, 10)
+
+
+def _drips_its_head(seconds: float) -> Answer:
+    """Send the status line itself a byte every `seconds`."""
+
+    async def write(writer: asyncio.StreamWriter) -> bool:
+        for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n":
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(seconds)
+        return True
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("bad", "code", "error"),
+    [
+        (silent(), None, "no answer in time"),
+        (_drips_its_head(1), None, "no answer in time"),
+        (reset(), None, "the connection broke off"),
+        (raw(b"\x15\x03\x01 not HTTP"), None, "the answer is not proper HTTP"),
+        (body(b"x" * 10_000_000, code=500), 500, None),
+        (status(503, {"Retry-After": "soon"}), 503, None),
+        (status(404), 404, None),
+    ],
+    ids=["silent", "dripping", "reset", "garbage", "10 MB", "503", "404"],
+)
+async def test_a_receiver_that_recovers_gets_its_webhook(
+    database: Database, make_settings: MakeSettings, bad: Answer, code: int | None, error: str | None
+) -> None:
+    """The log says what went wrong the first time; the second attempt, under the same id, is the last."""
+    async with serve_receiver(in_turn(bad, status(200))) as receiver, _at_work(make_settings):
+        (request_id,) = await ended(database, receiver.url("/"))
+        await until_state(database, request_id, WebhookState.DELIVERED)
+    first, second = await attempts_of(database, request_id)
+    assert (first["status_code"], first["error"], second["status_code"]) == (code, error, 200)
+    assert len({call.headers["webhook-id"] for call in receiver.received}) == 1
+    assert len(receiver.received) == 2
+
+
+async def test_huge_answers_cost_no_memory(database: Database, environment: dict[str, str], tmp_path: Path) -> None:
+    """Twenty bombs of 200 MB and twenty answers of 10 MB leave the process as small as it was."""
+    bomb, large = gzip_bomb(200_000_000), body(b"x" * 10_000_000)
+    async with (
+        services({**environment, **FAST}, tmp_path) as made,
+        serve_receiver(bomb) as bombs,
+        serve_receiver(large) as larges,
+        serve_receiver() as usual,
+    ):
+        notifier = await made["notifier"].start()
+        for request_id in await ended(database, usual.url("/"), count=40):
+            await until_state(database, request_id, WebhookState.DELIVERED)
+        before = peak_mb(notifier.process.pid)
+        ids = await ended(database, bombs.url("/"), count=20) + await ended(database, larges.url("/"), count=20)
+        for request_id in ids:
+            await until_state(database, request_id, WebhookState.DELIVERED)
+        assert peak_mb(notifier.process.pid) - before < 16
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+async def test_a_redirect_leads_nowhere(database: Database, make_settings: MakeSettings, code: int) -> None:
+    """Sent to a listener at a private address, a webhook fails like any other; the listener sees no connection."""
+    async with (
+        serve_receiver(host=ELSEWHERE) as elsewhere,
+        serve_receiver(redirect(elsewhere.url("/", ELSEWHERE), code)) as receiver,
+        _at_work(make_settings),
+    ):
+        (request_id,) = await ended(database, receiver.url("/"))
+        await until_state(database, request_id, WebhookState.GIVEN_UP)
+        assert elsewhere.connections == 0
+    assert [attempt["status_code"] for attempt in await attempts_of(database, request_id)] == [code, code]
+
+
+async def test_a_private_address_is_given_up_at_once(database: Database, make_settings: MakeSettings) -> None:
+    """A refusal of ours is final: one entry in the log, no connection, and no second attempt is due."""
+    async with serve_receiver(host=ELSEWHERE) as elsewhere, _at_work(make_settings):
+        (request_id,) = await ended(database, elsewhere.url("/", ELSEWHERE))
+        webhook = await until_state(database, request_id, WebhookState.GIVEN_UP)
+        assert elsewhere.connections == 0
+    (attempt,) = await attempts_of(database, request_id)
+    assert (attempt["status_code"], webhook["tries"], "next_attempt_at" in webhook) == (None, 1, False)
+    assert f"the address is refused: {ELSEWHERE}" in attempt["error"]
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of certificates with their keys: `good.pem`, `other-name.pem`, both in `trusted.pem`; `unknown.pem`."""
+    folder = tmp_path_factory.mktemp("certificates")
+    for name, subject in (("good", "IP:127.0.0.1"), ("other-name", "DNS:other.test"), ("unknown", "IP:127.0.0.1")):
+        made = (
+            "-keyout",
+            f"{folder}/{name}.key",
+            "-out",
+            f"{folder}/{name}.crt",
+            "-addext",
+            f"subjectAltName={subject}",
+        )
+        new = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1")
+        subprocess.run(("openssl", *new, "-subj", f"/CN={name}", *made), check=True, capture_output=True)
+        (folder / f"{name}.pem").write_text((folder / f"{name}.key").read_text() + (folder / f"{name}.crt").read_text())
+    trusted = [(folder / f"{name}.crt").read_text() for name in ("good", "other-name")]
+    (folder / "trusted.pem").write_text("".join(trusted))
+    return folder
+
+
+@asynccontextmanager
+async def _listening(receiver: Receiver, certificate: Path | None) -> AsyncIterator[None]:
+    """Receive over TLS, or without a certificate answer to a TLS greeting as plain HTTP servers do."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):  # clients hang up as they like
+            if certificate:
+                await receiver.serve(reader, writer)
+            else:
+                await raw(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")(writer)
+        writer.close()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
+    if context and certificate:
+        context.load_cert_chain(certificate)
+    server = await asyncio.start_server(connected, "127.0.0.1", receiver.port, ssl=context)
+    receiver.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield
+
+
+@pytest.mark.parametrize(
+    ("faulty", "error"),
+    [
+        ("unknown.pem", "the certificate is not trusted"),
+        ("other-name.pem", "the certificate is not trusted"),
+        (None, "no secure connection could be made"),
+    ],
+)
+async def test_nothing_is_sent_until_tls_is_right(
+    database: Database, environment: dict[str, str], tmp_path: Path, certificates: Path, faulty: str | None, error: str
+) -> None:
+    """A certificate of nobody known or for another name, or no TLS at all: not a byte of the webhook goes out; with
+    the right certificate it is delivered."""
+    receiver = Receiver(status(200))
+    patient = {"WEBHOOK_SCHEDULE_SECONDS": "0,3600", "SSL_CERT_FILE": str(certificates / "trusted.pem")}
+    async with services({**environment, **FAST, **patient}, tmp_path) as made:
+        await made["notifier"].start()
+        async with _listening(receiver, certificates / faulty if faulty else None):
+            (request_id,) = await ended(database, f"https://127.0.0.1:{receiver.port}/")
+            await until_tries(database, request_id, 1)
+        assert receiver.received == []
+        async with _listening(receiver, certificates / "good.pem"):
+            await _make_due(database, request_id)
+            await until_state(database, request_id, WebhookState.DELIVERED)
+    assert [attempt["error"] for attempt in await attempts_of(database, request_id)] == [error, None]
+
+
+async def test_410_is_final(database: Database, make_settings: MakeSettings) -> None:
+    """A receiver that is gone for good is believed: the schedule has more attempts, and none is made."""
+    async with serve_receiver(in_turn(status(410), status(200))) as receiver, _at_work(make_settings):
+        (request_id,) = await ended(database, receiver.url("/"))
+        await until_state(database, request_id, WebhookState.GIVEN_UP)
+        (later,) = await ended(database, receiver.url("/"))
+        await until_state(database, later, WebhookState.DELIVERED)
+    assert [call.json["request_id"] for call in receiver.received] == [request_id, later]
+
+
+def _in_a_minute() -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=61), usegmt=True)  # the format has no fractions
+
+
+@pytest.mark.parametrize("code", [429, 502, 503, 504])
+@pytest.mark.parametrize("form", [lambda: "60", _in_a_minute], ids=["seconds", "date"])
+async def test_no_attempt_comes_earlier_than_asked(
+    database: Database, make_settings: MakeSettings, code: int, form: Callable[[], str]
+) -> None:
+    """A Retry-After of a minute in either form outweighs a schedule of 50 ms; jitter is on top of it."""
+    async with (
+        serve_receiver(status(code, {"Retry-After": form()})) as receiver,
+        _at_work(make_settings, webhook_jitter=0.5),
+    ):
+        asked = datetime.now(UTC) + timedelta(seconds=60)
+        (request_id,) = await ended(database, receiver.url("/"))
+        webhook = await until_tries(database, request_id, 1)
+    assert asked - LEAST <= webhook["next_attempt_at"] <= asked + timedelta(seconds=1.5 * 60 + 10)
+    assert len(receiver.received) == 1
+
+
+async def test_what_was_asked_for_outlasts_the_rest_of_a_host(database: Database, make_settings: MakeSettings) -> None:
+    """A host asks for 20 seconds, rests for 30, and is well at its probe: what failed waits for the 20 at least."""
+    settings = make_settings(NotifierSettings, webhook_per_host=1, webhook_schedule_seconds="0,0.05")
+    put_off = {"webhook.not_before": {"$exists": True}}
+    async with (
+        serve_receiver(status(503, {"Retry-After": "20"})) as receiver,
+        notifying(database, settings) as running,
+    ):
+        ids = await ended(database, receiver.url("/"), count=OPENS_AFTER)
+        running.notifier.wake()
+
+        async def are_put_off() -> bool:
+            return await database.requests.count_documents(put_off) == OPENS_AFTER
+
+        await eventually(are_put_off)
+        receiver.answer = status(200)
+        running.clock.ahead = FIRST_SECONDS
+        await ended(database, receiver.url("/"))
+        running.notifier.wake()
+
+        async def are_brought_forward() -> bool:
+            return await database.requests.count_documents(put_off) == 0
+
+        await eventually(are_brought_forward)
+    assert len(receiver.received) == OPENS_AFTER + 1
+    for request_id in ids:
+        (attempt,) = await attempts_of(database, request_id)
+        due = (await webhook_of(database, request_id))["next_attempt_at"]
+        assert due >= attempt["at"] + timedelta(seconds=20) - LEAST
+
+
+async def test_three_days_of_failures_end_in_giving_up_and_a_redelivery_begins_anew(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """The ten attempts of the default schedule, each made due in the database when its delay has been seen; made due
+    again after the last, the webhook arrives under the id that it always had."""
+    delays = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
+    async with (
+        serve_receiver(status(400)) as receiver,
+        _at_work(
+            make_settings, webhook_schedule_seconds=NotifierSettings.model_fields["webhook_schedule_seconds"].default
+        ),
+    ):
+        (request_id,) = await ended(database, receiver.url("/"))
+        for tries, delay in enumerate(delays, start=1):
+            webhook = await until_tries(database, request_id, tries)
+            wait = webhook["next_attempt_at"] - (await server_time(database)).replace(tzinfo=UTC)
+            assert timedelta(seconds=delay - 5) <= wait <= timedelta(seconds=delay * 1.1)
+            await _make_due(database, request_id)
+        await until_state(database, request_id, WebhookState.GIVEN_UP)
+        receiver.answer = status(200)
+        await _make_due(database, request_id, schedule_from=10)
+        await until_state(database, request_id, WebhookState.DELIVERED)
+    assert [attempt["number"] for attempt in await attempts_of(database, request_id)] == list(range(1, 12))
+    assert len({call.headers["webhook-id"] for call in receiver.received}) == 1
+
+
+async def _make_due(database: Database, request_id: str, **webhook: Any) -> None:
+    values = {"state": WebhookState.DUE, **webhook}
+    await database.requests.update_one(
+        {"_id": request_id},
+        {
+            "$set": {f"webhook.{name}": value for name, value in values.items()},
+            "$currentDate": {"webhook.next_attempt_at": True, "woken_at": True},
+        },
+    )

@@ -1,0 +1,106 @@
+"""The notifier service whole, in the test's event loop: woken by the stream, swept, healthy, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from deploy.local.mongod import ReplicaSet
+from deploy.local.processes import eventually, free_port
+from imagepress.documents import WebhookState
+from imagepress.lifecycle import Stop
+from imagepress.mongo import Database, connected
+from services.notifier import queries
+from services.notifier.__main__ import notify
+from services.notifier.settings import NotifierSettings
+from tests.conftest import MakeSettings
+from tests.support.notifying import ended, until_state, webhook_of
+from tests.support.origin import held, status
+from tests.support.receiver import serve_receiver
+
+
+@asynccontextmanager
+async def _serving(settings: NotifierSettings) -> AsyncIterator[httpx.AsyncClient]:
+    """Run the service; yield a client of its health endpoint once it is ready."""
+    stop = Stop()
+    service = asyncio.create_task(notify(settings, stop))
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.notifier_metrics_port}") as client:
+
+        async def is_ready() -> bool:
+            try:
+                return (await client.get("/readyz")).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        try:
+            await eventually(is_ready)
+            yield client
+        finally:
+            stop.set()
+            await asyncio.wait_for(service, 10)
+
+
+async def test_the_end_of_a_run_is_told_at_once(database: Database, make_settings: MakeSettings) -> None:
+    """With sweeps an hour apart, the stream alone brings a webhook that came due on its way, and a metric tells."""
+    settings = make_settings(NotifierSettings, sweep_seconds=3600, notifier_metrics_port=free_port())
+    async with serve_receiver() as receiver, _serving(settings) as client:
+        (request_id,) = await ended(database, receiver.url("/"))
+        await until_state(database, request_id, WebhookState.DELIVERED, 5)
+        assert len(receiver.received) == 1
+        metrics = (await client.get("/metrics")).text
+        assert 'imagepress_webhook_attempts_total{outcome="delivered"}' in metrics
+
+
+async def test_the_lease_of_a_dead_notifier_runs_out_and_its_webhook_is_sent(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """What a killed notifier held is swept up, once its lease has ended and not before, and delivered by another."""
+    settings = make_settings(NotifierSettings, sweep_seconds=0.2, notifier_metrics_port=free_port())
+    async with serve_receiver() as receiver:
+        (dead,) = await ended(database, receiver.url("/"))
+        await queries.claim_due(database, worker="dead", seconds=1, limit=1, room=lambda _: 1, full=())
+        (alive,) = await ended(database, receiver.url("/"))
+        await queries.claim_due(database, worker="alive", seconds=3600, limit=1, room=lambda _: 1, full=())
+        async with _serving(settings):
+            await until_state(database, dead, WebhookState.DELIVERED)
+        assert [call.json["request_id"] for call in receiver.received] == [dead]
+        assert (await webhook_of(database, alive))["lease"]["worker"] == "alive"
+
+
+async def test_a_result_outlives_the_death_of_the_database(tmp_path: Path, make_settings: MakeSettings) -> None:
+    """MongoDB is killed during a POST and comes back later: the service says that it is not ready, then writes the
+    result that it kept, and nothing is sent twice."""
+    until = asyncio.Event()
+    with ReplicaSet(tmp_path / "mongod") as mongo:
+        settings = make_settings(
+            NotifierSettings,
+            mongo_connection_string=mongo.uri,
+            database_timeout_seconds=1,
+            sweep_seconds=0.2,
+            notifier_metrics_port=free_port(),
+        )
+        async with (
+            connected(settings) as database,
+            serve_receiver(held(until, status(200))) as receiver,
+            _serving(settings) as health,
+        ):
+            (request_id,) = await ended(database, receiver.url("/"))
+
+            async def is_sent() -> bool:
+                return len(receiver.received) == 1
+
+            await eventually(is_sent)
+            mongo.members[0].kill()
+            until.set()
+
+            async def is_told() -> bool:
+                return "database" in (await health.get("/readyz")).json()["problems"]
+
+            await eventually(is_told)
+            await asyncio.to_thread(mongo.start)
+            await until_state(database, request_id, WebhookState.DELIVERED)
+            assert len(receiver.received) == 1
