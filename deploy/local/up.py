@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import Final
@@ -13,7 +12,7 @@ from typing import Final
 from dotenv import dotenv_values
 
 from deploy.local.mongod import MongodError
-from deploy.local.processes import ROOT, Service, ServiceDied
+from deploy.local.processes import ROOT, Service, ServiceDied, is_taken
 from deploy.local.system import Ports, running
 
 DATA: Final = ROOT / ".data"
@@ -48,21 +47,11 @@ def read_ports(settings: dict[str, str]) -> Ports:
         numbers[name] = int(text)
         if name == "MONGO_PORT" and settings.get("MONGO_CONNECTION_STRING"):
             continue  # that MongoDB is somebody else's
-        if _is_taken(numbers[name]):
+        if is_taken(numbers[name]):
             problems.append(f"the port {text} is taken by another program; set {name} to a free one")
     if problems:
         raise NotUsable("\n".join(problems))
     return Ports(*(numbers[name] for name in DEFAULT_PORTS))
-
-
-def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
 
 
 def _where(services: dict[str, Service], ports: Ports, settings: dict[str, str]) -> str:

@@ -113,18 +113,21 @@ class Worker:
         return None
 
     async def _claim_next(self) -> Claimed | None:
+        self._maybe_more = False  # before the question: a wake-up while it is under way must not be forgotten
         claimed = await self._claim_from(self._from_turn)
         if claimed is None and self._from_turn:
             claimed = await self._claim_from(0)
         self._from_turn = claimed.turn if claimed else 0
-        self._maybe_more = claimed is not None
+        self._maybe_more = self._maybe_more or claimed is not None
         return claimed
 
     async def _claim_newcomer(self) -> Claimed | None:
         known = {held.run.batch.request_id for held in self._held.values()}
-        near = {"request_id": {"$nin": list(known)}, "turn": {"$lte": self._from_turn + TURNS_AHEAD}}
+        # The second bound cannot stand beside the first, which is the claim's own.
+        near = {"request_id": {"$nin": list(known)}, "$and": [{"turn": {"$lte": self._from_turn + TURNS_AHEAD}}]}
+        self._maybe_newcomer = False
         claimed = await self._claim_from(0, near)
-        self._maybe_newcomer = claimed is not None
+        self._maybe_newcomer = self._maybe_newcomer or claimed is not None
         return claimed
 
     async def _claim_from(self, turn: int, only: dict[str, Any] | None = None) -> Claimed | None:
