@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
@@ -35,6 +35,28 @@ class Backoff:
     def reset(self) -> None:
         """Begin again with the first delay."""
         self._next = self._first
+
+
+class Trouble:
+    """Tells the log of a passing fault twice: when it begins, and when it is over. In between it only counts."""
+
+    def __init__(self, log: Any, what: str) -> None:
+        """Speak of `what`, a few words such as "claiming"."""
+        self._log = log
+        self._what = what
+        self._times = 0
+
+    def note(self, error: Exception) -> None:
+        """Note the fault, which may be the same again."""
+        if not self._times:
+            self._log.warning(f"{self._what} is paused", problem=str(error))
+        self._times += 1
+
+    def over(self) -> None:
+        """Note that it works, which may be no news."""
+        if self._times:
+            self._log.info(f"{self._what} goes on", after_failures=self._times)
+        self._times = 0
 
 
 async def persist(call: Callable[[], Awaitable[Result]], *, seconds: float) -> Result:

@@ -14,7 +14,7 @@ from imagepress import logs
 from imagepress.errors import TransientError
 from imagepress.lifecycle import Stop
 from imagepress.mongo import Database
-from imagepress.retry import Backoff
+from imagepress.retry import Backoff, Trouble
 from services.notifier import queries
 from services.notifier.attempt import Attempts, Held
 from services.notifier.decide import Schedule
@@ -63,6 +63,7 @@ class Notifier:
     async def run(self) -> None:
         """Claim and send until the stop; then what is under way may end, and the rest is given back."""
         backoff = Backoff()
+        trouble = Trouble(log, "claiming")
         async with asyncio.TaskGroup() as tasks:
             recording = tasks.create_task(self._recorder.run(), name="recorder")
             while not self._stop.is_set:
@@ -71,11 +72,12 @@ class Notifier:
                     wait = await self.run_once(tasks)
                 except TransientError as error:
                     self.problem = str(error)
-                    log.warning("claiming is paused", problem=self.problem)
+                    trouble.note(error)
                     await self._stop.wait(backoff.delay())
                     continue
                 self.problem = None
                 backoff.reset()
+                trouble.over()
                 await self._stop.race(self._ring.wait(), timeout=wait)
             await self._settle()
             recording.cancel()

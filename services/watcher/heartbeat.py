@@ -9,6 +9,7 @@ from typing import Final
 from imagepress import logs, metrics
 from imagepress.errors import TransientError
 from imagepress.mongo import Database
+from imagepress.retry import Trouble
 from services.watcher import queries
 from services.watcher.batch import BatchRun
 from services.watcher.queries import Progress
@@ -34,6 +35,7 @@ async def beat(database: Database, settings: WatcherSettings, held: dict[str, He
     """Go on until cancelled: one update extends all leases, another notes all progress. Trouble is waited out."""
     clock = asyncio.get_running_loop().time
     extended = clock()
+    trouble = Trouble(log, "the heartbeat")
     interval = min(PROGRESS_SECONDS, settings.heartbeat_seconds)
     while True:
         await asyncio.sleep(interval)
@@ -43,7 +45,9 @@ async def beat(database: Database, settings: WatcherSettings, held: dict[str, He
                 await extend(database, settings, held)
                 extended = clock()
         except TransientError as error:
-            log.warning("a heartbeat was missed", problem=str(error))
+            trouble.note(error)
+        else:
+            trouble.over()
 
 
 async def extend(database: Database, settings: WatcherSettings, held: dict[str, Held]) -> None:

@@ -74,7 +74,7 @@ async def deliver(
 
 async def _compressed(data: bytes, options: Options, tools: Tools) -> Compressed:
     """Compress in a codec thread, once there is room for the decoded pixels."""
-    inspected = inspect(data, max_pixels=tools.max_pixels)
+    inspected = inspect(data, options, max_pixels=tools.max_pixels)
     async with tools.pixels_in_flight.hold(inspected.pixels):
         began = time.perf_counter()
         job = asyncio.get_running_loop().run_in_executor(tools.codec, _compress, data, options, tools.max_pixels)

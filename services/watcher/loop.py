@@ -13,7 +13,7 @@ from imagepress import logs, metrics
 from imagepress.errors import TransientError
 from imagepress.lifecycle import Stop
 from imagepress.mongo import Database
-from imagepress.retry import Backoff, persist
+from imagepress.retry import Backoff, Trouble, persist
 from services.watcher import batch as batches
 from services.watcher import queries
 from services.watcher.batch import BatchRun
@@ -75,17 +75,20 @@ class Worker:
     async def run(self) -> None:
         """Claim and work until the stop, then finish or give back what is held. Raises `CodecStuck`."""
         backoff = Backoff()
+        trouble = Trouble(log, "claiming")
         async with asyncio.TaskGroup() as tasks:
             heart = tasks.create_task(beat(self._database, self._settings, self._held), name="heartbeat")
             while not self._stop.is_set and self._stuck is None:
                 self._ring.clear()
                 try:
                     while await self.run_once(tasks) and not self._stop.is_set:
-                        backoff.reset()
+                        pass
                 except TransientError as error:
-                    log.warning("claiming is paused", problem=str(error))
+                    trouble.note(error)
                     await self._stop.wait(backoff.delay())
                     continue
+                backoff.reset()
+                trouble.over()
                 await self._stop.race(self._ring.wait(), timeout=self._settings.sweep_seconds)
             await self._settle()
             heart.cancel()

@@ -15,7 +15,7 @@ from imagepress.blobs import Blobs
 from imagepress.errors import TransientError
 from imagepress.lifecycle import Stop
 from imagepress.mongo import Database, connected
-from imagepress.retry import Backoff
+from imagepress.retry import Backoff, Trouble
 from imagepress.wakeups import WakeUp, Wakeups
 from services.watcher.settings import WatcherSettings
 from services.watcher.sweep import Sweep
@@ -58,7 +58,11 @@ class WorkerProcess:
                 sys.executable, "-m", "services.watcher", "--worker", stdin=asyncio.subprocess.PIPE
             )
             exited = asyncio.ensure_future(self._process.wait())
-            await self._stop.race(asyncio.wait({exited}))
+            try:
+                await self._stop.race(asyncio.wait({exited}))
+            except asyncio.CancelledError:  # a second signal: at once
+                self._process.kill()
+                raise
             if self._stop.is_set:
                 await self._end(self._process)
                 return
@@ -141,6 +145,7 @@ class Sweeper:
     async def run(self) -> None:
         """Sweep at every due time until the stop; trouble with database or store is left to the next sweep."""
         rng = random.Random()  # spreads replicas out, no secret
+        trouble = Trouble(log, "sweeping")
         while not self._stop.is_set:
             await self._stop.race(self._due.wait())
             if self._stop.is_set or await self._stop.wait(rng.uniform(0, self._settings.sweep_seconds / 10)):
@@ -149,4 +154,6 @@ class Sweeper:
             try:
                 await self._sweep.run_once()
             except TransientError as error:
-                log.warning("a sweep was cut short", problem=str(error))
+                trouble.note(error)
+            else:
+                trouble.over()

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.receiver import Receiver, serve_receiver
 
 from imagepress.mongo import Database
 from tests.support import origin as origins
@@ -17,6 +16,7 @@ from tests.support.calls import status_of, until_ended, upload
 from tests.support.origin import Origin, serve_origin
 from tests.support.pictures import looks_like, photo
 from tests.support.processes import FAST, Service, eventually, services
+from tests.support.receiver import Receiver, serve_receiver
 from tests.support.uploads import HEADER, csv_of
 
 PHOTOS = 8

@@ -7,10 +7,12 @@ import os
 import signal
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from imagepress.errors import StartupError
 from imagepress.lifecycle import Stop, run_service
-from imagepress.retry import Backoff
+from imagepress.retry import Backoff, Trouble
 
 
 async def test_a_race_ends_with_the_first_of_wait_stop_and_timeout() -> None:
@@ -72,3 +74,15 @@ def test_backoff_doubles_with_jitter_up_to_its_limit() -> None:
         assert bound / 2 <= backoff.delay() <= bound
     backoff.reset()
     assert backoff.delay() <= 1
+
+
+def test_trouble_is_told_when_it_begins_and_when_it_is_over() -> None:
+    """Of a fault that lasts, the log has two lines, however often it was met."""
+    with capture_logs() as lines:
+        trouble = Trouble(structlog.get_logger(), "claiming")
+        for _ in range(5):
+            trouble.note(RuntimeError("away"))
+        trouble.over()
+        trouble.over()
+    assert [line["event"] for line in lines] == ["claiming is paused", "claiming goes on"]
+    assert lines[1]["after_failures"] == 5

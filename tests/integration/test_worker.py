@@ -1,0 +1,132 @@
+"""A worker in this process, on a real database: wake-ups, fenced writes, room for newcomers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from deploy.local.processes import eventually
+from imagepress.documents import ENDED, BatchStatus
+from imagepress.lifecycle import Stop
+from imagepress.mongo import Database
+from services.ingest.settings import IngestSettings
+from services.watcher import outcome, queries
+from services.watcher.batch import begin
+from services.watcher.loop import Worker
+from services.watcher.queries import Claimed, LeaseLost
+from services.watcher.settings import WatcherSettings
+from services.watcher.worker import tools
+from tests.conftest import MakeSettings
+from tests.support import origin as origins
+from tests.support.origin import serve_origin
+from tests.support.pictures import photo
+from tests.support.uploads import accepted
+
+
+async def _never(_batch: Claimed) -> None:
+    raise AssertionError("no batch is to be isolated here")
+
+
+@asynccontextmanager
+async def _worker(
+    database: Database, settings: WatcherSettings, *, before: Callable[[Worker], None] = lambda _: None
+) -> AsyncIterator[Worker]:
+    """Run a worker until the context ends."""
+    stop = Stop()
+    async with tools(settings) as opened:
+        worker = Worker(database, settings, opened, _never, name="w", stop=stop)
+        before(worker)
+        running = asyncio.create_task(worker.run())
+        try:
+            yield worker
+        finally:
+            stop.set()
+            await running
+
+
+def _has_ended(database: Database, request_id: str) -> Callable[[], Any]:
+    async def has_ended() -> bool:
+        return await database.requests.count_documents({"_id": request_id, "status": {"$in": ENDED}}) == 1
+
+    return has_ended
+
+
+async def test_a_wake_up_during_a_claim_is_not_forgotten(
+    database: Database, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that appears, and wakes, while a claim is finding nothing is claimed without waiting for a sweep."""
+    claim, uploaded = queries.claim_batch, list[str]()
+    workers: list[Worker] = []
+
+    async def claims_too_early(*args: Any, **kwargs: Any) -> Claimed | None:
+        found = await claim(*args, **kwargs)
+        if not uploaded:
+            uploaded.append(await accepted(database, make_settings(IngestSettings), [origin.url("/a")]))
+            workers[0].wake(sweep=False)
+        return found
+
+    monkeypatch.setattr(queries, "claim_batch", claims_too_early)
+    settings = make_settings(WatcherSettings, sweep_seconds=600)
+    async with (
+        serve_origin({"/a": origins.body(photo(1))}) as origin,
+        _worker(database, settings, before=workers.append),
+    ):
+
+        async def uploaded_and_ended() -> bool:
+            return bool(uploaded) and await _has_ended(database, uploaded[0])()
+
+        await eventually(uploaded_and_ended, 10)
+
+
+async def test_a_worker_that_lost_its_lease_changes_nothing(database: Database, make_settings: MakeSettings) -> None:
+    """Completing, resting, giving back and noting progress under an old token match nothing, whatever was done."""
+    settings = make_settings(WatcherSettings)
+    await accepted(database, make_settings(IngestSettings), ["http://127.0.0.1:9/a"])
+    late = await queries.claim_batch(database, worker="late", seconds=60, from_turn=0)
+    assert late is not None
+    await database.batches.update_one({"_id": late.id}, {"$set": {"status": "pending"}, "$unset": {"lease": ""}})
+    now = await queries.claim_batch(database, worker="now", seconds=60, from_turn=0)
+    assert now is not None
+    before = await database.batches.find_one({"_id": late.id}), await database.requests.find_one()
+    run = begin(late)
+    for _, image in run.open_images():
+        run.settle(image, {"status": "succeeded", "blob": "stolen", "bytes_in": 1, "bytes_out": 1})
+    with pytest.raises(LeaseLost):
+        await outcome.conclude(database, run, settings)
+    await outcome.give_back(database, run, settings)
+    await queries.rest_batch(database, late, run.rows, run.progress(), seconds=5)
+    await queries.note_progress(database, {late.id: (late, run.progress())})
+    with pytest.raises(LeaseLost):
+        await queries.note_suspect(database, late, [0, 0, 1], run.rows)
+    assert await queries.keep_batches(database, late.held, seconds=60) == set()
+    assert (await database.batches.find_one({"_id": late.id}), await database.requests.find_one()) == before
+
+
+async def test_a_full_worker_has_room_for_a_newcomer(database: Database, make_settings: MakeSettings) -> None:
+    """With both hands full of a giant whose host does not answer, a small upload is claimed and done at once."""
+    gate = asyncio.Event()
+    ingest = make_settings(IngestSettings, batch_images=16)
+    settings = make_settings(WatcherSettings, batch_images=16, sweep_seconds=600)
+    slow = origins.held(gate, origins.body(photo(1)))
+    async with (
+        serve_origin({f"/{n}": slow for n in range(200)}) as giants,
+        serve_origin({"/small": origins.body(photo(2))}, host="127.0.0.2") as smalls,
+        _worker(database, settings) as worker,
+    ):
+        giant = await accepted(database, ingest, [giants.url(f"/{n}") for n in range(200)])
+        worker.wake(sweep=False)
+
+        async def busy() -> bool:
+            return len(giants.requests) >= settings.fetch_per_host
+
+        await eventually(busy)
+        small = await accepted(database, ingest, [smalls.url("/small", "127.0.0.2")])
+        worker.wake(sweep=False)
+        await eventually(_has_ended(database, small), 10)
+        open_ = await database.batches.count_documents({"request_id": giant, "status": BatchStatus.PENDING})
+        assert open_ > 5, "the giant was not taken whole to get there"
+        gate.set()
