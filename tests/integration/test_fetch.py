@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -40,9 +42,13 @@ LIMIT = 1024 * 1024
 
 
 @asynccontextmanager
-async def fetcher(policy: AddressPolicy = LOOPBACK, **limits: Any) -> AsyncIterator[Fetcher]:
+async def fetcher(
+    policy: AddressPolicy = LOOPBACK, resolver: AbstractResolver | None = None, **limits: Any
+) -> AsyncIterator[Fetcher]:
     quick = {"max_image_bytes": LIMIT, "first_delay_seconds": 0.01, "total_seconds": 5.0, "tries": 3}
-    async with open_fetcher(policy, FetchLimits(**(quick | limits)), "imagepress/test (+mailto:me)") as opened:
+    async with open_fetcher(
+        policy, FetchLimits(**(quick | limits)), "imagepress/test (+mailto:me)", resolver
+    ) as opened:
         yield opened
 
 
@@ -307,6 +313,19 @@ async def test_cancelled_fetch_leaves_its_slot_and_its_memory() -> None:
 NOWHERE = AddressPolicy((), parse_ports("1"))
 
 
+class NoNames(AbstractResolver):
+    """A resolver that knows no name at all: the network's own would be asked for whatever the test makes up."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Know nothing."""
+        raise socket.gaierror(socket.EAI_NONAME, f"{host}:{port} ({family}) is not known")
+
+    async def close(self) -> None:
+        """Hold nothing."""
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.text(max_size=40)
@@ -315,5 +334,5 @@ NOWHERE = AddressPolicy((), parse_ports("1"))
 )
 async def test_no_url_raises_anything_but_an_image_error(url: str) -> None:
     """Whatever stands in the CSV, the image fails with a code and the batch goes on."""
-    async with fetcher(NOWHERE, tries=1) as opened:
+    async with fetcher(NOWHERE, NoNames(), tries=1) as opened:
         assert await code_of(opened, url) in ("unreachable", "forbidden_address")
