@@ -29,6 +29,10 @@ SUSPICIONS: Final = 3
 """An image that this many holders of the batch in a row had written down is poison: it took all of them along."""
 
 
+START_SECONDS: Final = 30.0
+"""What the process may take, on a busy machine, until it works on its first image."""
+
+
 class Isolation:
     """The healthy side: starts the process, waits for it, draws the conclusion from its death."""
 
@@ -70,7 +74,7 @@ class Isolation:
         longest = self._settings.fetch_seconds + self._settings.codec_seconds + self._settings.database_timeout_seconds
         clock = asyncio.get_running_loop().time
         last: Any = None
-        since = clock()
+        since = clock() + START_SECONDS
         while clock() - since < longest:
             await asyncio.sleep(min(1.0, longest / 10))
             with suppress(TransientError):  # what cannot be asked now is asked in a second

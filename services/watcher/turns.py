@@ -44,16 +44,20 @@ class Turns:
             raise
 
     def _forget(self, key: str, turn: asyncio.Future[None]) -> None:
-        queue = self._queues[key]
+        queue = self._queues.get(key)
+        if queue is None or turn not in queue:
+            return  # a release came between the cancellation and this, and passed it over
         queue.remove(turn)
         if not queue:
             del self._queues[key]
 
     def _release(self) -> None:
-        if not self._queues:
-            self._free += 1
-            return
-        key, queue = self._queues.popitem(last=False)
-        queue.popleft().set_result(None)
-        if queue:
-            self._queues[key] = queue  # behind the other batches
+        while self._queues:
+            key, queue = self._queues.popitem(last=False)
+            turn = queue.popleft()
+            if queue:
+                self._queues[key] = queue  # behind the other batches
+            if not turn.done():  # else it was cancelled, and its task has not run since
+                turn.set_result(None)
+                return
+        self._free += 1

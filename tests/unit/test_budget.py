@@ -182,3 +182,25 @@ def check(budget: Budget) -> None:
     ages: list[Holding] = list(budget._by_age)
     assert sum(holding.units for holding in ages) == budget.in_use
     assert budget.in_use - ages[0].units <= budget.total
+
+
+async def test_units_that_become_free_in_the_moment_of_a_cancellation_are_not_lost() -> None:
+    """A waiter is cancelled and, before its task runs again, units are given back: the next waiter gets them."""
+    budget = Budget(10)
+    served: list[str] = []
+
+    async def hold(name: str) -> None:
+        async with budget.hold(6):
+            served.append(name)
+
+    holding = budget.hold()
+    assert holding.try_grow(10)
+    cancelled, after = asyncio.create_task(hold("cancelled")), asyncio.create_task(hold("after"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    cancelled.cancel()
+    holding.give_back()
+    results = await asyncio.gather(cancelled, after, return_exceptions=True)
+    assert [type(result) for result in results] == [asyncio.CancelledError, type(None)]
+    assert served == ["after"]
+    assert budget.in_use == 0

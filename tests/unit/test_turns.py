@@ -61,3 +61,20 @@ async def test_a_cancelled_waiter_loses_no_place(settle_first: bool) -> None:
     assert "b" in served
     async with asyncio.timeout(1), turns.place("c"):
         pass
+
+
+async def test_a_place_that_becomes_free_in_the_moment_of_a_cancellation_is_not_lost() -> None:
+    """A waiter is cancelled and, before its task runs again, a place becomes free: the next waiter gets it."""
+    turns, served, gate = Turns(1), list[str](), asyncio.Event()
+    gate.set()
+    async with turns.place("busy"):
+        waiting = [asyncio.create_task(_hold(turns, "a", served, gate)) for _ in range(2)]
+        other = asyncio.create_task(_hold(turns, "b", served, gate))
+        await _settled()
+        for task in waiting:
+            task.cancel()
+    results = await asyncio.gather(*waiting, other, return_exceptions=True)
+    assert [type(result) for result in results] == [asyncio.CancelledError, asyncio.CancelledError, type(None)]
+    assert served == ["b"]
+    async with asyncio.timeout(1), turns.place("c"):
+        pass
