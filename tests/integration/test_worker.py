@@ -121,7 +121,7 @@ async def test_a_full_worker_has_room_for_a_newcomer(database: Database, make_se
         worker.wake(sweep=False)
 
         async def busy() -> bool:
-            return len(giants.requests) >= settings.fetch_per_host
+            return bool(len(giants.requests) >= settings.fetch_per_host)
 
         await eventually(busy)
         small = await accepted(database, ingest, [smalls.url("/small", "127.0.0.2")])
