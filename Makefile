@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 READY := .venv/.ready
+BENCH_READY := .venv/.bench-ready
 
 .PHONY: help setup demo test up check bench chaos lock format clean
 
@@ -29,8 +30,11 @@ check: $(READY)  ## lint, format, types, layers
 	@.venv/bin/mypy
 	@PYTHONPATH=. .venv/bin/lint-imports
 
-bench: $(READY)  ## measure, and print one JSON object as the last line
+bench: $(BENCH_READY)  ## measure, and print one JSON object as the last line
 	@$(PYTHON) -m tests.bench
+
+$(BENCH_READY): $(READY) deploy/locks/bench.txt deploy/local/setup_bench.sh
+	@deploy/local/setup_bench.sh
 
 chaos: $(READY)  ## kill everything at random while work goes on, then check that nothing was lost
 	@$(PYTHON) -m tests.chaos
@@ -40,7 +44,7 @@ format: $(READY)  ## format the code and mend what ruff can mend
 	@.venv/bin/ruff format .
 
 lock: $(READY)  ## resolve the lock files anew; the services' ones agree with dev.txt
-	@for extra in dev local ingest watcher notifier; do \
+	@for extra in dev bench local ingest watcher notifier; do \
 	  constraint=$$([ $$extra = dev ] || echo "--constraint deploy/locks/dev.txt"); \
 	  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --no-annotate --extra $$extra $$constraint pyproject.toml -o deploy/locks/$$extra.txt || exit 1; \

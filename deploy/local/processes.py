@@ -16,6 +16,11 @@ import httpx
 ROOT: Final = Path(__file__).resolve().parents[2]
 READY_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 40.0
+LAST_WORDS: Final = 5000  # bytes: what ended a service stands at the end of its log
+
+# Loaded here because between fork and exec a lock of the loader may be held by a thread that is no more.
+_LIBC: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG: Final = 1
 
 
 class ServiceDied(Exception):
@@ -30,20 +35,25 @@ def free_port() -> int:
 
 
 def is_taken(port: int) -> bool:
-    """Tell whether another program listens on `port` of 127.0.0.1."""
+    """Tell whether another program listens on `port` of 127.0.0.1. Raises `PermissionError` for a privileged one."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            raise
         except OSError:
             return True
     return False
 
 
 def die_with_parent() -> None:
-    """Run between fork and exec: Linux ends the process when its parent dies, however that dies (prctl(2))."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    """Run between fork and exec: Linux ends the process when its parent dies, however that dies (prctl(2)).
+
+    To be exact, when the thread dies that started it: start processes from threads that stay.
+    """
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Service:
@@ -93,19 +103,29 @@ class Service:
             if log:
                 log.close()
 
-    async def until_ready(self) -> None:
-        """Wait until `/readyz` says yes. Raises `ServiceDied` with its last words, `TimeoutError`."""
+    async def until_ready(self, seconds: float = READY_SECONDS) -> None:
+        """Wait until `/readyz` says yes. Raises `ServiceDied` with its last words, `TimeoutError` with its answer."""
+        answer = "nothing"
         async with httpx.AsyncClient() as client:
 
             async def ready() -> bool:
+                nonlocal answer
                 if self.process.returncode is not None:
-                    raise ServiceDied(f"the {self.name} service ended at once:\n{self.said()}".rstrip())
+                    said = f":\n{self.said()}" if self._log else "; what it said is above"
+                    raise ServiceDied(f"the {self.name} service ended at once{said}".rstrip())
                 try:
-                    return (await client.get(f"{self.url}/readyz")).status_code == 200
+                    got = await client.get(f"{self.url}/readyz")
                 except httpx.TransportError:
                     return False
+                answer = got.text
+                return got.status_code == 200
 
-            await eventually(ready, READY_SECONDS)
+            try:
+                await eventually(ready, seconds)
+            except TimeoutError as error:
+                raise TimeoutError(
+                    f"the {self.name} service is not ready after {seconds:g} s; {self.url}/readyz says: {answer}"
+                ) from error
 
     async def stop(self) -> None:
         """Ask the process to stop; kill it if it does not. Nothing happens where it does not run."""
@@ -126,7 +146,11 @@ class Service:
 
     def said(self) -> str:
         """Return the end of its log."""
-        return self._log.read_text(errors="replace")[-5000:] if self._log and self._log.exists() else ""
+        if self._log is None or not self._log.exists():
+            return ""
+        with self._log.open("rb") as log:
+            log.seek(max(0, self._log.stat().st_size - LAST_WORDS))
+            return log.read().decode(errors="replace")
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:

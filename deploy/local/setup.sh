@@ -44,7 +44,8 @@ mapfile -t packages < <(missing_packages)
 install_packages "${packages[@]}"
 
 say "installing the locked dependencies into .venv"
-[ -x .venv/bin/python ] || "$python" -m venv .venv
+# A venv that was interrupted in the making, or whose Python is gone or too old, is made anew.
+.venv/bin/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || "$python" -m venv --clear .venv
 export PIP_DISABLE_PIP_VERSION_CHECK=1 UV_HTTP_TIMEOUT=300 UV_NO_PROGRESS=1
 # uv itself comes from the lock, by hash, like everything else; then it installs the rest far faster than pip would.
 awk '/^[^ #]/ { wanted = /^uv==/ } wanted' deploy/locks/dev.txt > .venv/uv.txt

@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Final
 
@@ -30,28 +32,35 @@ class NotUsable(Exception):
 
 
 def read_settings(env_file: Path) -> dict[str, str]:
-    """Return what is set in `.env` and in the environment, which wins."""
+    """Return what is set in `.env` and in the environment, which wins unless it is empty, as for the services."""
     written = {name: value for name, value in dotenv_values(env_file).items() if value}
-    return {**written, **os.environ}
+    return {**written, **{name: value for name, value in os.environ.items() if value}}
 
 
-def read_ports(settings: dict[str, str]) -> Ports:
-    """Return the ports to use. Raises `NotUsable` with every one that is no port, or taken."""
-    problems: list[str] = []
-    numbers: dict[str, int] = {}
-    for name, default in DEFAULT_PORTS.items():
-        text = settings.get(name) or str(default)
-        if not text.isdigit() or not 0 < int(text) < 65536:
-            problems.append(f"{name}={text} is not a port between 1 and 65535")
-            continue
-        numbers[name] = int(text)
-        if name == "MONGO_PORT" and settings.get("MONGO_CONNECTION_STRING"):
-            continue  # that MongoDB is somebody else's
-        if is_taken(numbers[name]):
-            problems.append(f"the port {text} is taken by another program; set {name} to a free one")
+def read_ports(settings: Mapping[str, str]) -> Ports:
+    """Return the ports to use. Raises `NotUsable` with every one that is no port, given twice, or taken."""
+    texts = {name: settings.get(name) or str(default) for name, default in DEFAULT_PORTS.items()}
+    # With a MongoDB of somebody else's, no port is needed for one.
+    needed = [name for name in texts if not (name == "MONGO_PORT" and settings.get("MONGO_CONNECTION_STRING"))]
+    problems = [problem for name in needed if (problem := _port_problem(name, texts[name]))]
+    problems += [
+        f"{first} and {second} are both {texts[first]}"
+        for first, second in combinations(needed, 2)
+        if texts[first] == texts[second]
+    ]
     if problems:
         raise NotUsable("\n".join(problems))
-    return Ports(*(numbers[name] for name in DEFAULT_PORTS))
+    return Ports(*(int(texts[name]) if name in needed else 0 for name in DEFAULT_PORTS))
+
+
+def _port_problem(name: str, text: str) -> str | None:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        return f"{name}={text} is not a port between 1 and 65535"
+    try:
+        taken = is_taken(int(text))
+    except PermissionError:
+        return f"{name}={text}: this user may not open so low a port; set it to one above 1023"
+    return f"the port {text} is taken by another program; set {name} to a free one" if taken else None
 
 
 def _where(services: dict[str, Service], ports: Ports, settings: dict[str, str]) -> str:

@@ -40,7 +40,7 @@ PIPELINE: Final[list[dict[str, Any]]] = [
 ]
 
 # How long the server holds an idle getMore: also the longest that closing the stream can take.
-AWAIT_MS: Final = 500
+AWAIT_MS: Final = 200
 
 # A stream whose primary was killed stays silent for the time in which its client looks for a server (30 s unless said).
 STREAM_TIMEOUT_SECONDS: Final = 2.0

@@ -15,11 +15,13 @@ from typing import Any, Final, Self
 
 import httpx
 
-from imagepress_client.model import Request, Unreachable, Upload, error_of, request_of
+from imagepress_client.model import Request, Unreachable, Upload, error_of, request_of, upload_of
 
 TIMEOUT_SECONDS: Final = 60.0
 TRIES: Final = 5
 LONGEST_DELAY_SECONDS: Final = 10.0
+LONGEST_ASKED_SECONDS: Final = 60.0
+"""A service that asks for more than this (Retry-After) is not waited for, and never asked earlier than it wants."""
 POLL_SECONDS: Final = 0.5
 
 Progress = Callable[[Request], None]
@@ -51,10 +53,26 @@ def _delays(rng: random.Random | None = None) -> Iterator[float]:
         yield drawn.uniform(0.5, 1.0) * min(0.5 * 2**number, LONGEST_DELAY_SECONDS)
 
 
-def _asked_delay(answer: httpx.Response, delay: float) -> float:
-    """Return `delay`, or what the service asks for if that is longer."""
+def _delay_after(answer: httpx.Response, delay: float | None) -> float | None:
+    """Return the seconds until the next try, at least what the service asks for; None where `answer` is the last."""
+    if answer.status_code != 503 or delay is None:
+        return None
     asked = answer.headers.get("Retry-After", "")
-    return max(delay, min(float(asked), LONGEST_DELAY_SECONDS)) if asked.isdigit() else delay
+    if not asked.isdecimal():
+        return delay
+    return max(delay, float(asked)) if float(asked) <= LONGEST_ASKED_SECONDS else None
+
+
+def _status_query(request_id: str, rows: int | None) -> dict[str, str]:
+    return {"request_id": request_id} | ({"limit": str(rows)} if rows else {})
+
+
+def _uploaded(answer: httpx.Response) -> Upload:
+    return upload_of(_read(answer), answer.headers.get("Location", ""))
+
+
+def _has_not_ended(request_id: str, seconds: float) -> TimeoutError:
+    return TimeoutError(f"request {request_id} has not ended within {seconds:g} s")
 
 
 class Client:
@@ -81,27 +99,30 @@ class Client:
                 answer = self._http.post("/api/upload", files={"file": (csv.name, file)}, data=_form(webhook_url))
         except httpx.TransportError as error:
             raise Unreachable(str(error)) from error
-        return Upload(**_read(answer))
+        return _uploaded(answer)
 
-    def status(self, request_id: str) -> Request:
-        """Return the status with all rows; asked again while the service cannot answer."""
-        return request_of(self._get("/api/status", request_id=request_id))
+    def status(self, request_id: str, *, rows: int | None = None) -> Request:
+        """Return the status with all rows, or the first `rows`; asked again while the service cannot answer."""
+        return request_of(self._get("/api/status", _status_query(request_id, rows)))
 
     def wait(self, request_id: str, *, progress: Progress | None = None, seconds: float = 3600) -> Request:
-        """Return the status once the request has ended; `progress` is called with each one on the way.
+        """Return the status with all rows once the request has ended.
 
-        Raises `TimeoutError` after `seconds`.
+        `progress` is called with each status on the way, the last one too; these have the first row only, because a
+        large request has many megabytes of them. Raises `TimeoutError` after `seconds`.
         """
         deadline = time.monotonic() + seconds
-        while not (request := self.status(request_id)).has_ended:
+        while True:
+            request = self.status(request_id, rows=1)
             if progress:
                 progress(request)
+            if request.has_ended:
+                return self.status(request_id)
             if time.monotonic() > deadline:
-                raise TimeoutError(f"request {request_id} has not ended within {seconds:g} s")
+                raise _has_not_ended(request_id, seconds)
             time.sleep(POLL_SECONDS)
-        return request
 
-    def _get(self, path: str, **query: str) -> Any:
+    def _get(self, path: str, query: dict[str, str]) -> Any:
         for delay in (*_delays(), None):
             try:
                 answer = self._http.get(path, params=query)
@@ -110,9 +131,9 @@ class Client:
                     raise Unreachable(str(error)) from error
                 time.sleep(delay)
                 continue
-            if answer.status_code != 503 or delay is None:
+            if (pause := _delay_after(answer, delay)) is None:
                 return _read(answer)
-            time.sleep(_asked_delay(answer, delay))
+            time.sleep(pause)
         raise AssertionError  # the last round returns or raises
 
 
@@ -140,24 +161,26 @@ class AsyncClient:
             answer = await self._http.post("/api/upload", files={"file": (csv.name, content)}, data=_form(webhook_url))
         except httpx.TransportError as error:
             raise Unreachable(str(error)) from error
-        return Upload(**_read(answer))
+        return _uploaded(answer)
 
-    async def status(self, request_id: str) -> Request:
-        """Return the status with all rows; see `Client.status`."""
-        return request_of(await self._get("/api/status", request_id=request_id))
+    async def status(self, request_id: str, *, rows: int | None = None) -> Request:
+        """Return the status; see `Client.status`."""
+        return request_of(await self._get("/api/status", _status_query(request_id, rows)))
 
     async def wait(self, request_id: str, *, progress: Progress | None = None, seconds: float = 3600) -> Request:
         """Return the status once the request has ended; see `Client.wait`."""
         deadline = time.monotonic() + seconds
-        while not (request := await self.status(request_id)).has_ended:
+        while True:
+            request = await self.status(request_id, rows=1)
             if progress:
                 progress(request)
+            if request.has_ended:
+                return await self.status(request_id)
             if time.monotonic() > deadline:
-                raise TimeoutError(f"request {request_id} has not ended within {seconds:g} s")
+                raise _has_not_ended(request_id, seconds)
             await asyncio.sleep(POLL_SECONDS)
-        return request
 
-    async def _get(self, path: str, **query: str) -> Any:
+    async def _get(self, path: str, query: dict[str, str]) -> Any:
         for delay in (*_delays(), None):
             try:
                 answer = await self._http.get(path, params=query)
@@ -166,7 +189,7 @@ class AsyncClient:
                     raise Unreachable(str(error)) from error
                 await asyncio.sleep(delay)
                 continue
-            if answer.status_code != 503 or delay is None:
+            if (pause := _delay_after(answer, delay)) is None:
                 return _read(answer)
-            await asyncio.sleep(_asked_delay(answer, delay))
+            await asyncio.sleep(pause)
         raise AssertionError  # the last round returns or raises

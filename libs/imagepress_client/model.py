@@ -34,10 +34,11 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An accepted upload."""
+    """An accepted upload; `status_url` is where the service says that its status is."""
 
     request_id: str
     status: str
+    status_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,11 @@ class Request:
     def has_ended(self) -> bool:
         """Whether nothing more will change."""
         return self.status in ENDED
+
+
+def upload_of(document: dict[str, Any], location: str) -> Upload:
+    """Read the answer to an upload and its header `Location`; what later versions add is passed over."""
+    return Upload(document["request_id"], document["status"], location)
 
 
 def request_of(document: dict[str, Any]) -> Request:
@@ -101,6 +107,6 @@ def error_of(status: int, document: Any) -> ApiError:
         return ApiError(status, "the service answered without a reason", [])
     problems = [
         ApiProblem(entry.get("line"), entry.get("field", ""), entry.get("message", ""))
-        for entry in document.get("errors", [])
+        for entry in document.get("errors") or []
     ]
-    return ApiError(status, str(document.get("detail", "")), problems)
+    return ApiError(status, str(document.get("detail") or document.get("title") or ""), problems)

@@ -120,8 +120,8 @@ async def _workers_seen(made: Pipeline, request_id: str) -> set[str]:
 
 def _check(folder: Path, request: Mapping[str, Any], number: int, size: tuple[int, int]) -> None:
     """Compare what was stored with what was asked for; then make room for the next round."""
-    assert request["status"] == "completed"
-    assert request["images"] == {"total": number, "succeeded": number, "failed": 0}
+    counted = request["status"], request["images"]
+    assert counted == ("completed", {"total": number, "succeeded": number, "failed": 0}), counted
     pictures = sorted(folder.iterdir())
     assert len(pictures) == number
     for path in pictures[:: max(1, number // SAMPLE)]:

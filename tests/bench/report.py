@@ -29,11 +29,17 @@ def write(
     figures: Mapping[str, float],
     rounds: Mapping[str, Sequence[float]],
     sets: Sequence[Photographs],
+    *,
+    load: float,
 ) -> None:
-    """Write `throughput.png` and `report.md` into `folder`."""
+    """Write `throughput.png` and `report.md` into `folder`.
+
+    `rounds` has each round's value of the figures that were measured; `load` is the machine's load average before the
+    start: well above 0, the figures are those of a machine that was shared, and only their order of size counts.
+    """
     folder.mkdir(exist_ok=True)
     _chart(figures, sets).savefig(folder / "throughput.png", dpi=144)
-    (folder / "report.md").write_text("\n".join((*_head(sets), *_table(figures, rounds))) + "\n")
+    (folder / "report.md").write_text("\n".join((*_head(sets, load), *_table(figures, rounds))) + "\n")
 
 
 def _chart(figures: Mapping[str, float], sets: Sequence[Photographs]) -> Figure:
@@ -56,13 +62,13 @@ def _described(photos: Photographs) -> str:
     return f"{width} × {height}, {photos.mean_kilobytes:.0f} KB"
 
 
-def _head(sets: Iterable[Photographs]) -> list[str]:
+def _head(sets: Iterable[Photographs], load: float) -> list[str]:
     parts = ", ".join(f"{name} {version(name)}" for name in ("pillow", "aiohttp", "img2dataset"))
     return [
         "# Throughput",
         "",
         f"Written by `make bench` on {datetime.now(UTC):%d %B %Y}: {os.cpu_count()} cores ({platform.machine()}), "
-        f"Python {platform.python_version()}, {parts}.",
+        f"Python {platform.python_version()}, {parts}. Load average before the start: {load:.1f}.",
         "",
         f"Photographs: {'; '.join(_described(photos) for photos in sets)}. Origin, MongoDB and watchers share the "
         "cores; the loops have them to themselves, with the files in memory. Medians of the rounds, sides alternating.",

@@ -7,6 +7,7 @@ round; what stands is the median of the rounds. The origin and MongoDB share the
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,7 @@ Side = Callable[[Stage], Awaitable[Figures]]
 
 async def measure(bench: Bench) -> Figures:
     """Run all rounds; write the report."""
+    load = os.getloadavg()[0]  # work of others on the machine, before there is any of ours
     root = bench.folder.parent / "photographs"
     sets = {kind.name: photographs(kind, root) for kind in (ONE_MEGAPIXEL, SMALL)}
     rounds: dict[str, list[float]] = {}
@@ -55,7 +57,7 @@ async def measure(bench: Bench) -> Figures:
                     rounds.setdefault(figure, []).append(value)
                     print(f"round {number + 1}: {figure} {value:.2f}", flush=True)
     figures = _with_ratios({figure: p50(values) for figure, values in rounds.items()})
-    report.write(Path(__file__).with_name("report"), figures, rounds, list(sets.values()))
+    report.write(Path(__file__).with_name("report"), figures, rounds, list(sets.values()), load=load)
     return figures
 
 
