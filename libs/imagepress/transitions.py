@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from imagepress import logs
 from imagepress.documents import ACTIVE, OPEN, BatchStatus, ImageStatus, RequestStatus, WebhookState
 from imagepress.mongo import Database, translates
 
+log = logs.get(__name__)
 Document = dict[str, Any]
 
 _TOTALS: Final = ("succeeded", "failed", "bytes_in", "bytes_out")
@@ -67,7 +69,7 @@ async def end_if_done(database: Database, request_id: str, run: int) -> Ended | 
     if still_open:
         return None
     active: Document = {"_id": request_id, "run": run, "status": {"$in": ACTIVE}}
-    request = await database.requests.find_one(active, {"cancelling": 1, "webhook.url": 1})
+    request = await database.requests.find_one(active, {"cancelling": 1, "webhook.url": 1, "images": 1})
     if request is None:
         return None
     totals = await _recount(database, request_id)
@@ -75,6 +77,8 @@ async def end_if_done(database: Database, request_id: str, run: int) -> Ended | 
     ended = Ended(_final(totals, cancelled=cancelled), totals["succeeded"], totals["failed"])
     # A cancellation that arrives between the look and this write makes the guard fail: whoever cancels ends it.
     active["cancelling"] = True if cancelled else {"$ne": True}
+    if not cancelled and ended.succeeded + ended.failed != request["images"]["total"]:
+        log.error("images do not add up", request_id=request_id, totals=totals, images=request["images"])
     result = await database.requests.update_one(active, _ending(ended, totals, has_webhook="webhook" in request))
     return ended if result.modified_count else None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, islice
 from typing import BinaryIO, Final
 
 from imagepress import logs, transitions
@@ -57,14 +57,19 @@ async def accept(
 
 
 async def _stage(database: Database, upload: Upload, file: BinaryIO, batch_images: int, encoding: str | None) -> None:
+    """Store every batch, staged. Raises `RuntimeError` if that were not exactly the images that were counted before."""
     file.seek(0)
     rows = batches(_rows(file, encoding), batch_images=batch_images)
     staged_at = await server_time(database)
     numbers = count()
+    images = 0
     while chunk := await asyncio.to_thread(_next, rows):
+        images += sum(len(row["images"]) for batch in chunk for row in batch)
         await queries.stage(
-            database, [queries.batch_document(upload, next(numbers), rows, staged_at) for rows in chunk]
+            database, [queries.batch_document(upload, next(numbers), batch, staged_at) for batch in chunk]
         )
+    if images != upload.images:
+        raise RuntimeError(f"{images} images were staged of an upload that has {upload.images}")
 
 
 def _rows(file: BinaryIO, encoding: str | None) -> Iterator[Row]:
@@ -75,7 +80,7 @@ def _rows(file: BinaryIO, encoding: str | None) -> Iterator[Row]:
 
 
 def _next(rows: Iterator[list[RowDocument]]) -> list[list[RowDocument]]:
-    return [batch for batch, _ in zip(rows, range(CHUNK), strict=False)]
+    return list(islice(rows, CHUNK))
 
 
 async def _tidy(database: Database, upload: Upload) -> None:

@@ -1,6 +1,9 @@
 """`make bench`: measures the system as deployed, and prints one JSON object as its last line.
 
 python -m tests.bench [NAME …]     all measurements, or those named
+
+`throughput`, `memory` and `fairness` took eight and a half minutes together on two cores that others used, too. Every
+wait for a service has a deadline.
 """
 
 from __future__ import annotations

@@ -40,6 +40,31 @@ async def test_an_accepted_upload_has_every_image_once_in_pending_batches(
     assert turns == list(range(turns[0], turns[0] + len(batches)))
 
 
+@pytest.mark.parametrize(
+    "batches", [accepting.CHUNK - 1, accepting.CHUNK, accepting.CHUNK + 1, 3 * accepting.CHUNK + 5]
+)
+async def test_no_image_is_lost_between_two_chunks_of_batches(
+    database: Database, make_settings: MakeSettings, batches: int
+) -> None:
+    """An upload of more batches than one insertion takes is stored whole: every URL once, no batch number missing."""
+    urls = [f"http://127.0.0.1:1/{n}.jpg" for n in range(batches)]
+    request_id = await accepted(database, make_settings(IngestSettings, batch_images=1), urls)
+    stored = [row async for row in database.batches.find({"request_id": request_id}).sort("_id", 1)]
+    assert [batch["seq"] for batch in stored] == list(range(batches))
+    assert [image["url"] for batch in stored for row in batch["rows"] for image in row["images"]] == urls
+
+
+async def test_an_upload_whose_images_do_not_add_up_is_not_accepted(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """If other images were staged than were counted, the upload fails, and nothing of it stays."""
+    settings = make_settings(IngestSettings)
+    with pytest.raises(RuntimeError, match="2 images were staged of an upload that has 3"):
+        await accepting.accept(database, upload_of(URLS[:3]), io.BytesIO(csv_of(URLS[:2])), settings)
+    assert await database.batches.count_documents({}) == 0
+    assert await database.requests.count_documents({}) == 0
+
+
 async def test_what_was_staged_without_a_commit_is_deleted_after_an_hour(
     database: Database, make_settings: MakeSettings
 ) -> None:
