@@ -57,6 +57,7 @@ class Worker:
         self._held: dict[str, Held] = {}
         self._ring = asyncio.Event()
         self._from_turn = 0
+        self._last_turn = 0
         self._looked_back = 0.0
         self._maybe_more = True
         self._maybe_newcomer = False
@@ -121,13 +122,14 @@ class Worker:
         if claimed is None and self._from_turn:
             claimed = await self._claim_from(0)
         self._from_turn = claimed.turn if claimed else 0
+        self._last_turn = max(self._last_turn, self._from_turn)
         self._maybe_more = self._maybe_more or claimed is not None
         return claimed
 
     async def _claim_newcomer(self) -> Claimed | None:
         known = {held.run.batch.request_id for held in self._held.values()}
         # The second bound cannot stand beside the first, which is the claim's own.
-        near = {"request_id": {"$nin": list(known)}, "$and": [{"turn": {"$lte": self._from_turn + TURNS_AHEAD}}]}
+        near = {"request_id": {"$nin": list(known)}, "$and": [{"turn": {"$lte": self._last_turn + TURNS_AHEAD}}]}
         self._maybe_newcomer = False
         claimed = await self._claim_from(0, near)
         self._maybe_newcomer = self._maybe_newcomer or claimed is not None

@@ -125,7 +125,7 @@ async def test_a_full_worker_has_room_for_a_newcomer(database: Database, make_se
 
         await eventually(busy)
         small = await accepted(database, ingest, [smalls.url("/small", "127.0.0.2")])
-        worker.wake(sweep=False)
+        worker.wake(sweep=True)  # which also makes the next claim start from the lowest turn
         await eventually(_has_ended(database, small), 10)
         open_ = await database.batches.count_documents({"request_id": giant, "status": BatchStatus.PENDING})
         assert open_ > 5, "the giant was not taken whole to get there"
