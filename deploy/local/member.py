@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -57,11 +57,12 @@ def runnable(program: Path) -> Path:
 class Member:
     """One mongod process and its folder, which it takes up again at every start."""
 
-    def __init__(self, folder: Path, port: int, *, cache_mb: int) -> None:
-        """Prepare; nothing is started."""
+    def __init__(self, folder: Path, port: int, *, cache_mb: int, parameters: Sequence[str] = ()) -> None:
+        """Prepare; nothing is started. `parameters` (`name=value`) are set at every start."""
         self.port = port
         self._folder = folder
         self._cache_mb = cache_mb
+        self._parameters = tuple(parameters)
         self._process: subprocess.Popen[bytes] | None = None
         self._log = folder / "mongod.log"
         self._log_began = 0
@@ -105,6 +106,7 @@ class Member:
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
             # When all members go, none of them is left to take over from the primary: it should not wait for one.
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),
+            *(part for parameter in self._parameters for part in ("--setParameter", parameter)),
         ]
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -25,12 +26,20 @@ class ReplicaSet:
     """A replica set in a folder; a context manager that starts and stops it. An existing folder is taken up again."""
 
     def __init__(
-        self, folder: Path, *, members: int = 1, port: int = 0, cache_mb: int = 256, fast_elections: bool = False
+        self,
+        folder: Path,
+        *,
+        members: int = 1,
+        port: int = 0,
+        cache_mb: int = 256,
+        fast_elections: bool = False,
+        parameters: Sequence[str] = (),
     ) -> None:
-        """Prepare `members` on `port` and those after it, or on free ports."""
+        """Prepare `members` on `port` and those after it, or on free ports; see `Member` for `parameters`."""
         self._fast_elections = fast_elections
         self.members = [
-            Member(folder / f"member{n}", port + n if port else free_port(), cache_mb=cache_mb) for n in range(members)
+            Member(folder / f"member{n}", port + n if port else free_port(), cache_mb=cache_mb, parameters=parameters)
+            for n in range(members)
         ]
 
     @property

@@ -5,7 +5,7 @@ The code sets its own concerns (majority writes, primary and local reads), whate
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +25,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
     WTimeoutError,
 )
+from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
 from imagepress import documents
@@ -92,7 +93,7 @@ def _brief(error: Exception) -> str:
 
 
 def open_client(
-    settings: CommonSettings, *, timeout_seconds: float | None = None
+    settings: CommonSettings, *, timeout_seconds: float | None = None, listeners: Sequence[CommandListener] = ()
 ) -> AsyncIOMotorClient[dict[str, Any]]:
     """Return a client; nothing is connected yet. `timeout_seconds` bounds the search for a primary.
 
@@ -103,6 +104,7 @@ def open_client(
         return AsyncIOMotorClient(
             settings.mongo_connection_string.get_secret_value(),
             appname="imagepress",
+            event_listeners=list(listeners),
             tz_aware=True,
             retryWrites=True,
             retryReads=True,

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pymongo import ReadPreference
 from pymongo.errors import PyMongoError
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 from pymongo.read_concern import ReadConcern
 
 from imagepress import logs
@@ -57,6 +58,23 @@ class WakeUp:
     request_ids: frozenset[str] = frozenset()
 
 
+class _Failures(CommandListener):
+    """Counts the commands of the stream's client that failed, which the driver does not tell while it resumes."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def started(self, event: CommandStartedEvent) -> None:
+        """Nothing has failed yet."""
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """Nothing has failed."""
+
+    def failed(self, _event: CommandFailedEvent) -> None:
+        """Count it."""
+        self.count += 1
+
+
 class Wakeups:
     """Wake-ups of one container. `async for wake_up in wakeups` while `run` is a running task."""
 
@@ -67,6 +85,7 @@ class Wakeups:
         self._changed: set[str] = set()
         self._sweep = True
         self._ring = asyncio.Event()
+        self._failures = _Failures()
         self.is_open = False
         """Whether the stream is open: for readiness and metrics."""
         self.opened = 0
@@ -95,7 +114,7 @@ class Wakeups:
         """Keep the stream open until the stop: after any trouble, and after a silent end, back off, reopen, sweep."""
         backoff = Backoff(first=0.1, longest=5.0)
         # A client of its own: its short timeouts suit nothing else, and it never waits for a pooled connection.
-        client = open_client(self._settings, timeout_seconds=STREAM_TIMEOUT_SECONDS)
+        client = open_client(self._settings, timeout_seconds=STREAM_TIMEOUT_SECONDS, listeners=[self._failures])
         collection = client[self._settings.database_name].get_collection(
             self._settings.collection_name,
             read_preference=ReadPreference.PRIMARY,
@@ -117,11 +136,14 @@ class Wakeups:
             client.close()
 
     async def _read(self, stream: Any, backoff: Backoff) -> None:
+        failed = self._failures.count
         while stream.alive and not self._stop.is_set:
             change = await stream.try_next()
             if change is not None and "documentKey" in change:
                 self._changed.add(str(change["documentKey"]["_id"]))
                 self._ring.set()
+            if self._failures.count > failed:
+                return  # the driver resumes by itself, in silence and without end: reopening backs off, and sweeps
             if change is None:
                 backoff.reset()  # it lived through a quiet period: the next trouble is a new one
 

@@ -41,6 +41,7 @@ class WorkerProcess:
         self._process: asyncio.subprocess.Process | None = None
         self.deaths = 0
         """Deaths in a row."""
+        self._began = 0.0
 
     def ring(self, kind: bytes) -> None:
         """Wake the worker. One that does not read will look again by itself."""
@@ -48,12 +49,19 @@ class WorkerProcess:
         if pipe is not None and not pipe.is_closing() and pipe.transport.get_write_buffer_size() < 1024:
             pipe.write(kind)
 
+    @property
+    def is_looping(self) -> bool:
+        """Whether it dies again and again, and the present process has not lived long enough to disprove it."""
+        alive = self._process is not None and self._process.returncode is None
+        lived = asyncio.get_running_loop().time() - self._began
+        return self.deaths >= CRASH_LOOP and not (alive and lived > HEALTHY_AFTER_SECONDS)
+
     async def run(self) -> None:
         """Keep a worker running until the stop; then let it finish what it holds."""
         backoff = Backoff(first=0.5, longest=30.0)
         clock = asyncio.get_running_loop().time
         while not self._stop.is_set:
-            began = clock()
+            self._began = clock()
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "services.watcher", "--worker", stdin=asyncio.subprocess.PIPE
             )
@@ -66,7 +74,7 @@ class WorkerProcess:
             if self._stop.is_set:
                 await self._end(self._process)
                 return
-            if clock() - began > HEALTHY_AFTER_SECONDS:
+            if clock() - self._began > HEALTHY_AFTER_SECONDS:
                 self.deaths = 0
                 backoff.reset()
             self.deaths += 1
@@ -115,7 +123,7 @@ async def supervise(settings: WatcherSettings, stop: Stop) -> None:
 
 
 def _crash_loop(workers: list[WorkerProcess]) -> str | None:
-    looping = [worker for worker in workers if worker.deaths >= CRASH_LOOP]
+    looping = [worker for worker in workers if worker.is_looping]
     return f"{len(looping)} of {len(workers)} workers die again and again; see the log" if looping else None
 
 

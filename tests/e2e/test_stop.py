@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from imagepress.mongo import Database
@@ -15,7 +17,7 @@ from tests.support import origin as origins
 from tests.support.calls import until_ended, upload
 from tests.support.origin import serve_origin
 from tests.support.pictures import photo
-from tests.support.processes import FAST, eventually, services
+from tests.support.processes import FAST, Service, eventually, services
 from tests.support.receiver import Receiver, serve_receiver
 from tests.support.uploads import csv_of
 
@@ -42,14 +44,26 @@ async def test_an_idle_service_stops_within_a_second(environment: dict[str, str]
             status = await system[name].kill(signal.SIGTERM)
             took.append(time.monotonic() - began)
             assert status == 0, system[name].said()
-            if took[-1] < 1:
+            if took[-1] < _bar():
                 return
             await system[name].start()
         pytest.fail(f"{name} took {took} s to stop\n{system[name].said()}")
 
 
+def _bar() -> float:
+    """Return the seconds that count as at once: one, or more where others keep all of the machine's cores busy."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 async def _is_told(receiver: Receiver, times: int) -> bool:
     return len(receiver.received) >= times
+
+
+async def _has_looked(watcher: Service) -> bool:
+    """Tell whether a worker of this watcher has asked for work, and found none: from then on it only waits."""
+    async with httpx.AsyncClient() as client:
+        told = (await client.get(f"{watcher.url}/metrics")).text
+    return 'imagepress_claims_total{outcome="nothing"}' in told
 
 
 async def test_a_busy_watcher_gives_its_work_back_at_once(
@@ -72,6 +86,7 @@ async def test_a_busy_watcher_gives_its_work_back_at_once(
         request_id = await upload(one["ingest"], csv_of([origin.url(f"/{n}") for n in range(IMAGES)]))
         await origin.reached(lambda seen: seen.open_now == IMAGES, seconds=20)
         await two["watcher"].start()
+        await eventually(partial(_has_looked, two["watcher"]))
         began = time.monotonic()
         stopping = asyncio.create_task(one["watcher"].kill(signal.SIGTERM))
 
@@ -91,7 +106,7 @@ async def test_a_busy_watcher_gives_its_work_back_at_once(
         gate.set()
         status = await until_ended(one["ingest"], request_id)
         assert took < DRAIN_SECONDS, f"the busy watcher took {took:.2f} s to stop"
-        assert waited < 1, f"what it gave back was claimed {waited:.2f} s later"
+        assert waited < _bar(), f"what it gave back was claimed {waited:.2f} s later"
         assert status["images"] == {"total": IMAGES, "succeeded": IMAGES, "failed": 0}
         batch = await database.batches.find_one({"request_id": request_id})
         assert batch is not None
