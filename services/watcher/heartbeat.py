@@ -52,15 +52,17 @@ async def beat(database: Database, settings: WatcherSettings, held: dict[str, He
 
 async def extend(database: Database, settings: WatcherSettings, held: dict[str, Held]) -> None:
     """Extend every lease in hand; the work on a batch whose lease was lost is cancelled."""
-    tokens = {id_: entry.run.batch.token for id_, entry in held.items()}
+    asked = list(held.values())
+    tokens = {entry.run.batch.id: entry.run.batch.token for entry in asked}  # of two claims, the later one
     if not tokens:
         return
     kept = await queries.keep_batches(database, tokens, seconds=settings.lease_seconds)
-    for lost in tokens.keys() - kept:
-        entry = held.get(lost)
-        if entry is not None and not entry.concluding:
+    for entry in asked:
+        batch = entry.run.batch
+        is_kept = batch.id in kept and tokens[batch.id] == batch.token
+        if not is_kept and not entry.concluding and not entry.task.done():
             metrics.leases_lost.inc()
-            log.warning("lost the lease of a batch", request_id=entry.run.batch.request_id, batch=lost)
+            log.warning("lost the lease of a batch", request_id=batch.request_id, batch=batch.id)
             entry.task.cancel()
 
 

@@ -54,7 +54,7 @@ class Worker:
         self._isolate = isolate
         self._name = name
         self._stop = stop
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, Held] = {}  # by token: a batch that was lost may be claimed again before its task ends
         self._ring = asyncio.Event()
         self._from_turn = 0
         self._last_turn = 0
@@ -103,7 +103,7 @@ class Worker:
             return False
         run = batches.begin(claimed)
         task = tasks.create_task(self._carry_out(run), name=f"batch {claimed.id}")
-        self._held[claimed.id] = Held(run, task)
+        self._held[claimed.token] = Held(run, task)
         return True
 
     async def _claim(self) -> Claimed | None:
@@ -152,7 +152,7 @@ class Worker:
                 await self._isolate(batch)
             else:
                 await batches.work(run, self._tools, concluded=self._has_room)
-                self._held[batch.id].concluding = True
+                self._held[batch.token].concluding = True
                 await conclude(self._database, run, self._settings)
         except LeaseLost:
             metrics.leases_lost.inc()
@@ -162,7 +162,7 @@ class Worker:
         except CodecStuck as error:
             self._stuck = error  # the lease runs out, which counts towards quarantine
         finally:
-            self._held.pop(batch.id, None)
+            self._held.pop(batch.token, None)
             self._ring.set()
 
     async def _note_start(self, batch: Claimed) -> None:
