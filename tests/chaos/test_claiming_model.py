@@ -1,0 +1,317 @@
+"""Rules 2, 3 and 4 under interleavings that hypothesis draws: many processes on one request, each may stall or die.
+
+Whoever acts is real (the services' own functions, on a real MongoDB). A stall is a gate in front of the writes: a
+process has looked, and writes only much later, or never. Whatever the order, one claim completes a batch, a run ends
+once, its totals equal a recount, and in the end every image has an outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from imagepress import transitions
+from imagepress.blobs import Blobs
+from imagepress.documents import ACTIVE, OPEN, BatchStatus, ImageStatus, RequestStatus, WebhookState
+from imagepress.errors import ImageError
+from imagepress.mongo import Database, connected
+from services.ingest import commands
+from services.ingest.settings import IngestSettings
+from services.watcher import outcome, queries
+from services.watcher.batch import BatchRun, begin
+from services.watcher.image import failure
+from services.watcher.settings import WatcherSettings
+from services.watcher.sweep import Sweep
+from tests.conftest import MakeSettings
+from tests.support.stalling import NEVER, Process, Stalled, until_stalled
+from tests.support.uploads import accepted
+
+Document = dict[str, Any]
+
+IMAGES: Final = 8  # two batches
+EXAMPLES: Final = 40
+HOOK: Final = "http://127.0.0.1:9/hook"
+FAILED: Final = ImageError("http_404", "gone")
+
+stalls = st.sampled_from([NEVER, NEVER, 0, 1, 2])
+which = st.integers(0, 3)
+
+
+@dataclass
+class World:
+    """What all examples share: a loop, a database, and the settings."""
+
+    runner: asyncio.Runner
+    database: Database
+    ingest: IngestSettings
+    watcher: WatcherSettings
+
+    def run(self, what: Coroutine[Any, Any, Any]) -> Any:
+        return self.runner.run(what)
+
+    async def fresh(self) -> str:
+        for collection in (self.database.requests, self.database.batches):
+            await collection.delete_many({})
+        urls = [f"http://127.0.0.1:9/{n}" for n in range(IMAGES)]
+        return await accepted(self.database, self.ingest, urls, webhook_url=HOOK)
+
+
+@dataclass
+class Seen:
+    """What was seen once and may never change."""
+
+    ends: dict[int, Document] = field(default_factory=dict)
+    """By run."""
+    completed: dict[tuple[str, int], Document] = field(default_factory=dict)
+    """By batch and run."""
+    succeeded: dict[tuple[int, int], str] = field(default_factory=dict)
+    """Stored blob by place."""
+
+
+class Claiming(RuleBasedStateMachine):
+    """One request, and everyone who has to do with it."""
+
+    world: World
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.id = self.world.run(self.world.fresh())
+        self.held: list[BatchRun] = []
+        self.stalled: list[Stalled] = []
+        self.seen = Seen()
+
+    # What processes do. `stall`: how many writes they make before they stall.
+
+    @rule()
+    def claim(self) -> None:
+        self.world.run(self._claim(self.world.database))
+
+    async def _claim(self, database: Database) -> None:
+        name = f"worker{len(self.held)}"
+        if claimed := await queries.claim_batch(database, worker=name, seconds=3600, from_turn=0):
+            await queries.start_request(database, claimed.request_id, claimed.run)
+            self.held.append(begin(claimed))
+
+    @precondition(lambda self: self.held)
+    @rule(which=which, outcomes=st.lists(st.booleans(), min_size=1, max_size=4))
+    def work(self, which: int, outcomes: list[bool]) -> None:
+        run = self.held[which % len(self.held)]
+        for (place, image), well in zip(run.open_images(), outcomes, strict=False):
+            blob = f"{self.id}/{place.row}-{place.n}.jpg"
+            good = {"status": ImageStatus.SUCCEEDED, "blob": blob, "bytes_in": 10, "bytes_out": 5}
+            run.settle(image, good if well else failure(FAILED, run.batch.run))
+
+    @precondition(lambda self: self.held)
+    @rule(which=which)
+    def beat(self, which: int) -> None:
+        run = self.held[which % len(self.held)]
+        self.world.run(self._beat(run))
+
+    async def _beat(self, run: BatchRun) -> None:
+        database, batch = self.world.database, run.batch
+        still = await database.batches.count_documents({"_id": batch.id, "lease.token": batch.token})
+        await queries.note_progress(database, {batch.id: (batch, run.progress())})
+        kept = await queries.keep_batches(database, batch.held, seconds=3600)
+        assert kept == ({batch.id} if still else set())
+
+    @precondition(lambda self: self.held)
+    @rule(which=which, stall=stalls)
+    def conclude(self, which: int, stall: int) -> None:
+        run = self.held.pop(which % len(self.held))
+        self._start(stall, lambda database: outcome.conclude(database, run, self.world.watcher))
+
+    @precondition(lambda self: self.held)
+    @rule(which=which, stall=stalls)
+    def give_back(self, which: int, stall: int) -> None:
+        run = self.held.pop(which % len(self.held))
+        self._start(stall, lambda database: outcome.give_back(database, run, self.world.watcher))
+
+    @rule(stall=stalls)
+    def cancel(self, stall: int) -> None:
+        request = self._request()
+        self._start(stall, lambda database: commands.cancel(database, request))
+
+    @rule(stall=stalls)
+    def retry(self, stall: int) -> None:
+        request = self._request()
+        self._start(stall, lambda database: commands.retry(database, request, turn_seconds=5))
+
+    @rule(back=st.integers(0, 1), stall=stalls)
+    def end(self, back: int, stall: int) -> None:
+        run = max(1, self._request()["run"] - back)
+        self._start(stall, lambda database: transitions.end_if_done(database, self.id, run))
+
+    @rule(stall=stalls)
+    def sweep(self, stall: int) -> None:
+        self._start(stall, self._sweep)
+
+    async def _sweep(self, database: Database) -> None:
+        # Ingests are left alone with their releases for some seconds: as if they had passed.
+        past = {"$dateSubtract": {"startDate": "$$NOW", "unit": "minute", "amount": 1}}
+        await self.world.database.requests.update_one({"_id": self.id}, [{"$set": {"woken_at": past}}])
+        await Sweep(database, Blobs(self.world.watcher.storage_url), self.world.watcher).run_once()
+
+    # What happens to them.
+
+    @rule(which=which)
+    def lease_runs_out(self, which: int) -> None:
+        self.world.run(self._lease_runs_out({"_id": f"{self.id}/{which % 2:06}"}))
+
+    async def _lease_runs_out(self, batches: Document) -> None:
+        past = {"$dateSubtract": {"startDate": "$$NOW", "unit": "hour", "amount": 2}}
+        leased = {**batches, "lease": {"$exists": True}}
+        await self.world.database.batches.update_many(leased, [{"$set": {"lease.expires_at": past}}])
+
+    @precondition(lambda self: self.stalled)
+    @rule(which=which)
+    def go_on(self, which: int) -> None:
+        self.world.run(self.stalled.pop(which % len(self.stalled)).go_on())
+
+    @precondition(lambda self: self.stalled)
+    @rule(which=which)
+    def die(self, which: int) -> None:
+        self.world.run(self.stalled.pop(which % len(self.stalled)).die())
+
+    def _start(self, stall: int, process: Process) -> None:
+        stalled = self.world.run(until_stalled(self.world.database, process, after=stall))
+        if stalled is not None:
+            self.stalled.append(stalled)
+
+    def status(self) -> tuple[int, str]:
+        """Return run and status of the request."""
+        request = self._request()
+        return request["run"], request["status"]
+
+    def _request(self) -> Document:
+        found: Document = self.world.run(_found(self.world.database, self.id))
+        return found
+
+    # What must hold after each step, and at the end.
+
+    @invariant()
+    def all_is_well(self) -> None:
+        request, batches = self.world.run(self._state())
+        images = [(row["row"], image) for batch in batches for row in batch["rows"] for image in row["images"]]
+        assert sorted((row, image["n"]) for row, image in images) == [(row, 0) for row in range(IMAGES)]
+        for row, image in images:
+            if image.get("status") == ImageStatus.SUCCEEDED:
+                self.seen.succeeded.setdefault((row, image["n"]), image["blob"])
+            elif (row, image["n"]) in self.seen.succeeded:
+                raise AssertionError(f"row {row} had succeeded, and has not any more")
+        for batch in batches:
+            if batch["status"] == BatchStatus.COMPLETED:
+                first = self.seen.completed.setdefault((batch["_id"], batch["run"]), batch)
+                assert batch["rows"] == first["rows"], "a batch was completed twice"
+        if request["status"] not in ACTIVE:
+            self._ended_well(request, batches)
+
+    async def _state(self) -> tuple[Document, list[Document]]:
+        batches = self.world.database.batches.find().sort("_id", 1)
+        return await _found(self.world.database, self.id), [batch async for batch in batches]
+
+    def _ended_well(self, request: Document, batches: list[Document]) -> None:
+        told = {name: request[name] for name in ("status", "images", "bytes", "ended_at", "webhook")}
+        if request["run"] in self.seen.ends:
+            assert told == self.seen.ends[request["run"]], "a run ended twice"
+            return
+        self.seen.ends[request["run"]] = told
+        assert request["webhook"]["state"] == WebhookState.DUE
+        assert not [batch["_id"] for batch in batches if batch["status"] in OPEN], "ended with an open batch"
+        statuses = [image.get("status") for batch in batches for row in batch["rows"] for image in row["images"]]
+        recount = {"succeeded": statuses.count(ImageStatus.SUCCEEDED), "failed": statuses.count(ImageStatus.FAILED)}
+        assert request["images"] == {"total": IMAGES, **recount}, "totals differ from the recount"
+        assert request["status"] == RequestStatus.CANCELLED or None not in statuses, "ended with images not done"
+
+    def teardown(self) -> None:
+        """Whoever is left goes on, all leases run out, and one worker with the sweep brings everything to an end."""
+        for stalled in self.stalled:
+            self.world.run(stalled.go_on())
+        self.held.clear()
+        self.world.run(self._finish())
+        self.all_is_well()
+        request = self._request()
+        assert request["status"] not in ACTIVE, "the request never ends"
+
+    async def _finish(self) -> None:
+        await self._lease_runs_out({})
+        await self._sweep(self.world.database)
+        for _ in range(4):
+            await self._claim(self.world.database)
+            while self.held:
+                run = self.held.pop()
+                for _, image in run.open_images():
+                    run.settle(image, failure(FAILED, run.batch.run))
+                await outcome.conclude(self.world.database, run, self.world.watcher)
+        await self._sweep(self.world.database)
+
+
+async def _found(database: Database, request_id: str) -> Document:
+    request = await database.requests.find_one({"_id": request_id})
+    assert request is not None
+    return request
+
+
+@pytest.fixture
+def claiming(make_settings: MakeSettings, tmp_path: Path) -> Iterator[type[Claiming]]:
+    """The machine, bound to this test's database."""
+    ingest = make_settings(IngestSettings, batch_images=4)
+    watcher = make_settings(WatcherSettings, batch_images=4, storage_url=f"file://{tmp_path}")
+    with asyncio.Runner() as runner:
+        opening = connected(ingest)
+        world = World(runner, runner.run(opening.__aenter__()), ingest, watcher)
+        try:
+            yield type("Claims", (Claiming,), {"world": world})
+        finally:
+            runner.run(opening.__aexit__(None, None, None))
+
+
+def test_whatever_the_order_nothing_is_lost_and_nothing_is_counted_twice(claiming: type[Claiming]) -> None:
+    """Claim, work, heartbeat, conclude, give back, cancel, retry, end, sweep, stall and die in any order."""
+    run_state_machine_as_test(
+        claiming,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )
+
+
+def test_an_ender_that_stalls_while_the_client_retries_ends_nothing(claiming: type[Claiming]) -> None:
+    """It has recounted run 1 and writes when run 2 is under way: its write matches nothing."""
+    machine = claiming()
+    for stall in (NEVER, 2):  # the second one completes its batch, adds it to the progress, and stalls before the end
+        machine.claim()
+        machine.work(0, [False] * 4)
+        machine.conclude(0, stall)
+    machine.end(0, NEVER)
+    assert machine.status() == (1, "failed")
+    machine.retry(NEVER)
+    machine.go_on(0)
+    assert machine.status() == (2, "pending")
+    machine.all_is_well()
+    machine.teardown()
+
+
+def test_a_canceller_that_stalls_while_the_client_retries_cancels_nothing(claiming: type[Claiming]) -> None:
+    """It has asked to cancel run 1, which the sweep does; when it comes to the batches, they are those of run 2."""
+    machine = claiming()
+    machine.cancel(1)
+    machine.sweep(NEVER)
+    assert machine.status() == (1, "cancelled")
+    machine.retry(NEVER)
+    machine.go_on(0)
+    assert machine.status() == (2, "pending")
+    machine.all_is_well()
+    machine.teardown()
+    assert machine.status() == (2, "failed")
