@@ -84,7 +84,7 @@ async def end_if_done(database: Database, request_id: str, run: int) -> Ended | 
 
 
 @translates
-async def fence_batches(database: Database, request_id: str) -> int:
+async def fence_batches(database: Database, request_id: str, run: int) -> int:
     """Take the open batches of a request out of everyone's hands, as cancelled; return how many there were.
 
     Whoever works on one has lost its lease, and changes nothing. Counts become those of the outcomes written in the
@@ -93,7 +93,7 @@ async def fence_batches(database: Database, request_id: str) -> int:
     joined = {"$concatArrays": ["$$value", "$$this.images"]}
     images: Document = {"$reduce": {"input": "$rows", "initialValue": [], "in": joined}}
     result = await database.batches.update_many(
-        {"request_id": request_id, "status": {"$in": OPEN}},
+        {"request_id": request_id, "run": run, "status": {"$in": OPEN}},
         [
             {"$set": {"images": images}},
             {
@@ -121,7 +121,7 @@ async def cancel(database: Database, request_id: str, run: int) -> Ended | None:
 
     Images that have an outcome keep it; the others end as cancelled. What fails here is repeated by the sweep.
     """
-    await fence_batches(database, request_id)
+    await fence_batches(database, request_id, run)
     return await end_if_done(database, request_id, run)
 
 
