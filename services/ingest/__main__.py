@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +10,7 @@ import uvicorn
 
 from imagepress import logs
 from imagepress.errors import StartupError
-from imagepress.lifecycle import Stop, run_service
+from imagepress.lifecycle import Stop, leave, run_service
 from imagepress.settings import load
 from services.ingest.app import create_app
 from services.ingest.settings import IngestSettings
@@ -70,4 +69,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

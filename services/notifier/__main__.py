@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
 
 from imagepress import health, logs, metrics
 from imagepress.errors import StartupError
-from imagepress.lifecycle import Stop, run_service
+from imagepress.lifecycle import Stop, leave, run_service
 from imagepress.mongo import connected
 from imagepress.settings import load
 from imagepress.signing import SigningSecrets
@@ -74,4 +73,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

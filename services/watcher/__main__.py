@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
 import tempfile
 
 from imagepress import logs
-from imagepress.errors import StartupError
-from imagepress.lifecycle import Stop, run_service
+from imagepress.errors import StartupError, TransientError
+from imagepress.lifecycle import Stop, leave, run_service
 from imagepress.settings import load
 from services.watcher.settings import WatcherSettings
 
@@ -74,20 +73,29 @@ def _worker(settings: WatcherSettings) -> int:
 
 def _quarantine(settings: WatcherSettings, batch_id: str, token: str) -> int:
     from services.watcher import quarantine, worker
+    from services.watcher.image import CodecStuck
     from services.watcher.queries import LeaseLost
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stuck = False
 
     async def work(stop: Stop) -> None:
+        nonlocal stuck
         async with worker.tools(settings) as tools:
             try:
                 await quarantine.work(settings, tools, stop, batch_id, token)
             except LeaseLost:
                 log.warning("the lease of the batch in quarantine was lost", batch=batch_id)
+            except CodecStuck as error:
+                stuck = True
+                log.error("this process ends because of it", problem=str(error))
+            except TransientError as error:
+                log.warning("quarantine is broken off", batch=batch_id, problem=str(error))
+                raise StartupError(str(error)) from error
 
     status = run_service(work, drain_seconds=settings.drain_seconds, signals=(signal.SIGTERM,))
-    os._exit(status)  # like a worker's: a decoder may still be running
+    os._exit(quarantine.STUCK if stuck else status)  # like a worker's: a decoder may still be running
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from imagepress import leases, logs
@@ -24,6 +25,9 @@ from services.watcher.queries import Claimed, LeaseLost
 from services.watcher.settings import WatcherSettings
 
 log = logs.get(__name__)
+
+STUCK: Final = 70
+"""Exit status of a process whose decoder never came back: of all statuses the only one that accuses an image."""
 
 SUSPICIONS: Final = 3
 """An image that this many holders of the batch in a row had written down is poison: it took all of them along."""
@@ -44,11 +48,13 @@ class Isolation:
     async def run(self, batch: Claimed) -> None:
         """See a suspected batch to its end. Raises `LeaseLost`."""
         log.warning("batch in quarantine", request_id=batch.request_id, batch=batch.id, expiries=batch.expiries)
-        while not await self._passes(batch):
+        while (status := await self._passes(batch)) != 0:
+            if status > 0 and status != STUCK:  # no image does that, but a MongoDB that is away; the lease decides
+                raise TransientError(f"the quarantine process ended with status {status}, which accuses no image")
             await self._condemn(batch)
 
-    async def _passes(self, batch: Claimed) -> bool:
-        """Run the batch in a process of its own; return whether that came to the end."""
+    async def _passes(self, batch: Claimed) -> int:
+        """Run the batch in a process of its own; return its exit status: 0 at the end, below 0 for a signal."""
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -67,7 +73,7 @@ class Isolation:
             if child.returncode is None:
                 child.kill()
             await asyncio.shield(child.wait())
-        return child.returncode == 0
+        return child.returncode or 0
 
     async def _until_silent(self, batch: Claimed) -> None:
         """Return once the same image has been worked on for longer than fetching and compressing may take."""
@@ -109,7 +115,7 @@ def _poison(rows: list[dict[str, Any]], suspect: list[int], run: int) -> None:
 async def work(settings: WatcherSettings, tools: Tools, stop: Stop, batch_id: str, token: str) -> None:
     """The suspected side: be the process that runs one batch, image by image. Raises `LeaseLost`."""
     async with connected(settings) as database:
-        batch = await queries.find_claimed(database, batch_id, token)
+        batch = await persist(lambda: queries.find_claimed(database, batch_id, token), seconds=settings.lease_seconds)
         run = begin(batch)
         last = batch.suspect
         for place, image in run.open_images():
@@ -120,10 +126,18 @@ async def work(settings: WatcherSettings, tools: Tools, stop: Stop, batch_id: st
                 _poison(run.rows, [place.row, place.n], batch.run)
                 run.left -= 1
                 continue
-            await queries.note_suspect(database, batch, [place.row, place.n, times], run.rows)
-            await leases.extend(database.batches, path=queries.LEASE, held=batch.held, seconds=settings.lease_seconds)
+            await persist(
+                partial(_note, database, run, [place.row, place.n, times], settings), seconds=settings.lease_seconds
+            )
             await _settle(run, place, image, tools)
         await conclude(database, run, settings)
+
+
+async def _note(database: Database, run: BatchRun, suspect: list[int], settings: WatcherSettings) -> None:
+    """Write down what is touched next, and stay the holder for as long as that may take."""
+    batch = run.batch
+    await queries.note_suspect(database, batch, suspect, run.rows)
+    await leases.extend(database.batches, path=queries.LEASE, held=batch.held, seconds=settings.lease_seconds)
 
 
 async def _settle(run: BatchRun, place: Place, image: dict[str, Any], tools: Tools) -> None:
