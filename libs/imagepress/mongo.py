@@ -16,6 +16,7 @@ from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import (
+    BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
     DuplicateKeyError,
@@ -84,6 +85,10 @@ def is_transient(error: PyMongoError) -> bool:
         return True
     if error.has_error_label("RetryableWriteError") or error.has_error_label("TransientTransactionError"):
         return True
+    if isinstance(error, BulkWriteError):  # its own code is always 65; what happened stands in its lists
+        details = error.details or {}
+        problems = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]
+        return bool(problems) and all(problem.get("code") in _TRANSIENT_CODES for problem in problems)
     return isinstance(error, OperationFailure) and error.code in _TRANSIENT_CODES
 
 
