@@ -23,6 +23,10 @@ DRAIN_MARGIN_SECONDS = 5.0
 """What a service may take beyond its own drain deadline before it is cancelled: the last writes to the database."""
 
 
+class Stopped(Exception):
+    """The stop came before there was anything to stop."""
+
+
 class Stop:
     """The stop event of a process."""
 
@@ -60,13 +64,20 @@ class Stop:
             stopper.cancel()
 
 
+async def _begun(main: Callable[[Stop], Awaitable[None]], stop: Stop) -> None:
+    try:
+        await main(stop)
+    except* Stopped:
+        log.info("stopped before the start was over")
+
+
 async def _guarded(
     main: Callable[[Stop], Awaitable[None]], drain_seconds: float, signals: tuple[signal.Signals, ...]
 ) -> int:
     stop = Stop()
     received = 0
     loop = asyncio.get_running_loop()
-    task = asyncio.ensure_future(main(stop))
+    task = asyncio.ensure_future(_begun(main, stop))
 
     def on_signal(name: str) -> None:
         nonlocal received

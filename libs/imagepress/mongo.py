@@ -29,9 +29,20 @@ from pymongo.errors import (
 from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
-from imagepress import documents
-from imagepress.errors import ConflictError, DatabaseUnavailable, PermanentError, StartupError
+from imagepress import documents, logs
+from imagepress.errors import (
+    ConflictError,
+    DatabaseUnavailable,
+    ImagepressError,
+    PermanentError,
+    StartupError,
+    TransientError,
+)
+from imagepress.lifecycle import Stop, Stopped
+from imagepress.retry import Backoff, Trouble
 from imagepress.settings import CommonSettings
+
+log = logs.get(__name__)
 
 Collection = AsyncIOMotorCollection[dict[str, Any]]
 Params = ParamSpec("Params")
@@ -127,20 +138,38 @@ def _without_secrets(error: Exception, settings: CommonSettings) -> str:
 
 
 @asynccontextmanager
-async def connected(settings: CommonSettings) -> AsyncIterator[Database]:
+async def connected(settings: CommonSettings, stop: Stop | None = None) -> AsyncIterator[Database]:
     """Open the database, check that it can serve imagepress, make sure of the indexes; close it at the end.
 
-    Raises `StartupError` with the remedy where MongoDB is away, refuses the credentials, or is a standalone server.
+    Where MongoDB is away, it is waited for until the `stop` (then raises `Stopped`); without a `stop`, raises
+    `StartupError`. That, with the remedy, also where it refuses the credentials or is a standalone server.
     """
     client = open_client(settings)
+    database = _database(client, settings)
     try:
-        await _check(client, settings)
-        database = _database(client, settings)
-        with translated():
-            await _ensure_indexes(database)
+        await _until_usable(database, settings, stop)
         yield database
     finally:
         client.close()
+
+
+async def _until_usable(database: Database, settings: CommonSettings, stop: Stop | None) -> None:
+    backoff = Backoff(first=0.5, longest=5.0)
+    trouble = Trouble(log, "the start")
+    while True:
+        try:
+            await _check(database, settings)
+            with translated():
+                await _ensure_indexes(database)
+        except TransientError as error:
+            if stop is None:
+                raise StartupError(str(error)) from error
+            trouble.note(error)
+            if await stop.wait(backoff.delay()):
+                raise Stopped from error
+        else:
+            trouble.over()
+            return
 
 
 def _database(client: AsyncIOMotorClient[dict[str, Any]], settings: CommonSettings) -> Database:
@@ -162,13 +191,14 @@ def _database(client: AsyncIOMotorClient[dict[str, Any]], settings: CommonSettin
     )
 
 
-async def _check(client: AsyncIOMotorClient[dict[str, Any]], settings: CommonSettings) -> None:
+async def _check(database: Database, settings: CommonSettings) -> None:
+    """Raise `StartupError`, or `DatabaseUnavailable` for what may pass, each with the remedy."""
     where = redacted(settings.mongo_connection_string.get_secret_value())
     try:
-        hello = await client.admin.command("hello")
-        await client[settings.database_name].command("listCollections", nameOnly=True)
+        hello = await database.client.admin.command("hello")
+        await database.client[settings.database_name].command("listCollections", nameOnly=True)
     except ServerSelectionTimeoutError as error:
-        raise StartupError(
+        raise DatabaseUnavailable(
             f"no MongoDB primary answers at {where} within {settings.database_timeout_seconds:g} s ({_brief(error)}).\n"
             "Is it running, is MONGO_CONNECTION_STRING right, and (Atlas) is this machine in the IP access list?"
         ) from error
@@ -179,15 +209,19 @@ async def _check(client: AsyncIOMotorClient[dict[str, Any]], settings: CommonSet
                 "Check user and password in MONGO_CONNECTION_STRING (percent-encode special characters) and the user's "
                 f"readWrite role on the database {settings.database_name!r}."
             ) from error
-        raise StartupError(f"MongoDB at {where} answers with an error: {_brief(error)}") from error
+        raise _startup_fault(error, f"MongoDB at {where} answers with an error: {_brief(error)}") from error
     except PyMongoError as error:
-        raise StartupError(f"MongoDB at {where} cannot be used: {_brief(error)}") from error
+        raise _startup_fault(error, f"MongoDB at {where} cannot be used: {_brief(error)}") from error
     if "setName" not in hello and hello.get("msg") != "isdbgrid":
         raise StartupError(
             f"the MongoDB at {where} is a standalone server, which has no change streams.\n"
             "Start it as a replica set (mongod --replSet rs0, then rs.initiate() once in mongosh; one member is "
             "enough), use Atlas, or run `make up`, which brings a replica set of its own."
         )
+
+
+def _startup_fault(error: PyMongoError, message: str) -> ImagepressError:
+    return DatabaseUnavailable(message) if is_transient(error) else StartupError(message)
 
 
 async def _ensure_indexes(database: Database) -> None:

@@ -28,7 +28,7 @@ class _Server(uvicorn.Server):
 
 async def serve(settings: IngestSettings, stop: Stop) -> None:
     """Serve until the stop; running requests have DRAIN_SECONDS to finish."""
-    app = create_app(settings)
+    app = create_app(settings, stop)
     config = uvicorn.Config(
         app,
         host=settings.ingest_host,

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from imagepress import logs
 from imagepress.blobs import Blobs
 from imagepress.errors import StartupError
+from imagepress.lifecycle import Stop
 from imagepress.mongo import connected
 from imagepress.settings import load
 from services.ingest import problems
@@ -30,13 +31,13 @@ Errors are `application/problem+json` (RFC 9457), with `errors` where there are 
 """
 
 
-def create_app(settings: IngestSettings) -> FastAPI:
-    """Return the application; nothing is opened before its lifespan begins."""
+def create_app(settings: IngestSettings, stop: Stop | None = None) -> FastAPI:
+    """Return the application; nothing is opened before its lifespan begins, which waits for MongoDB until `stop`."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         logs.configure(service="ingest", level=settings.log_level, log_format=settings.log_format)
-        async with connected(settings) as database:
+        async with connected(settings, stop) as database:
             app.state.parts = Parts(
                 settings, database, Blobs(settings.storage_url), asyncio.Semaphore(settings.concurrent_uploads)
             )

@@ -24,7 +24,7 @@ log = logs.get(__name__)
 
 async def notify(settings: NotifierSettings, stop: Stop) -> None:
     """Run the notifier service until the stop."""
-    async with connected(settings) as database, open_sender(settings) as sender:
+    async with connected(settings, stop) as database, open_sender(settings) as sender:
         wakeups = Wakeups(settings, stop)
         hosts = Hosts(settings.webhook_per_host, asyncio.get_running_loop().time)
         name = f"{socket.gethostname()}:{os.getpid()}"

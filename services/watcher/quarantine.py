@@ -114,7 +114,7 @@ def _poison(rows: list[dict[str, Any]], suspect: list[int], run: int) -> None:
 
 async def work(settings: WatcherSettings, tools: Tools, stop: Stop, batch_id: str, token: str) -> None:
     """The suspected side: be the process that runs one batch, image by image. Raises `LeaseLost`."""
-    async with connected(settings) as database:
+    async with connected(settings, stop) as database:
         batch = await persist(lambda: queries.find_claimed(database, batch_id, token), seconds=settings.lease_seconds)
         run = begin(batch)
         last = batch.suspect

@@ -6,9 +6,10 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from imagepress.blobs import Blobs
@@ -27,6 +28,9 @@ from services.watcher.turns import Turns
 SWEEP: Final = b"s"
 WAKE: Final = b"w"
 """What the supervisor writes, a byte a ring: look again from the beginning, or look again."""
+
+READY: Final = b"r"
+"""What the worker answers, once, when it begins to claim."""
 
 
 @asynccontextmanager
@@ -60,20 +64,29 @@ async def tools(settings: WatcherSettings) -> AsyncIterator[Tools]:
 
 async def work(settings: WatcherSettings, stop: Stop) -> None:
     """Be a worker until the stop, or until the supervisor is gone."""
-    async with connected(settings) as database, tools(settings) as opened:
-        name = f"{socket.gethostname()}:{os.getpid()}"
-        isolation = Isolation(database, settings)
-        worker = Worker(database, settings, opened, isolation.run, name=name, stop=stop)
-        async with asyncio.TaskGroup() as tasks:
-            bell = tasks.create_task(_listen(worker, stop), name="bell")
+    reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=sys.stdin.fileno()))
+    bell = Bell()
+    async with asyncio.TaskGroup() as tasks:
+        listening = tasks.create_task(_listen(reader, bell, stop), name="bell")
+        async with connected(settings, stop) as database, tools(settings) as opened:
+            name = f"{socket.gethostname()}:{os.getpid()}"
+            isolation = Isolation(database, settings)
+            worker = Worker(database, settings, opened, isolation.run, name=name, stop=stop)
+            bell.rings = lambda sweep: worker.wake(sweep=sweep)
+            writer.write(READY)
             await worker.run()
-            bell.cancel()
+        listening.cancel()
 
 
-async def _listen(worker: Worker, stop: Stop) -> None:
+@dataclass
+class Bell:
+    """Where the supervisor's rings go: nowhere, until the worker is there, which begins by looking anyway."""
+
+    rings: Callable[[bool], None] = lambda _sweep: None
+
+
+async def _listen(reader: asyncio.StreamReader, bell: Bell, stop: Stop) -> None:
     """Pass the supervisor's rings on; several that have piled up are one."""
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while rings := await reader.read(4096):
-        worker.wake(sweep=SWEEP in rings)
+        bell.rings(SWEEP in rings)
     stop.set()  # the supervisor died or wants this process to end: either way nobody would ring again

@@ -170,18 +170,43 @@ async def test_slow_answers_kill_nobody(
     assert _pids(system) == pids
 
 
-async def test_services_that_find_no_database_say_so_and_end(environment: dict[str, str], tmp_path: Path) -> None:
-    """Connection refused at the start: exit status 1, and a sentence with the remedy instead of a traceback."""
+async def test_services_that_find_no_database_wait_for_it(environment: dict[str, str], tmp_path: Path) -> None:
+    """Connection refused at the start: each says so once, with the remedy, and begins by itself later."""
+    with ReplicaSet(tmp_path / "late", members=1) as late:
+        member = late.members[0]
+        member.kill()
+        async with services({**environment, **FAST, "MONGO_CONNECTION_STRING": late.uri}, tmp_path) as system:
+            for service in system.values():
+                await service.spawn()
+
+            async def all_waiting() -> bool:
+                return all("no MongoDB primary answers at" in service.said() for service in system.values())
+
+            await eventually(all_waiting)
+            await asyncio.to_thread(member.start)
+            for service in system.values():
+                await service.until_ready()
+                said = service.said()
+                assert said.count("the start is paused") == 1
+                assert "the start goes on" in said
+
+
+async def test_a_service_that_waits_for_its_database_stops_at_once(environment: dict[str, str], tmp_path: Path) -> None:
+    """SIGTERM while MongoDB is away from the start: exit status 0, no traceback, and no credential was told."""
     nobody = f"mongodb://user:hidden@127.0.0.1:{free_port()}/?replicaSet=rs0"
     async with services({**environment, **FAST, "MONGO_CONNECTION_STRING": nobody}, tmp_path) as system:
         for service in system.values():
             await service.spawn()
+
+        async def all_waiting() -> bool:
+            return all("no MongoDB primary answers at" in service.said() for service in system.values())
+
+        await eventually(all_waiting)
         for service in system.values():
-            assert await asyncio.wait_for(service.process.wait(), 20) == 1
-            said = service.said()
-            assert "no MongoDB primary answers at mongodb://127.0.0.1" in said
-            assert "Traceback" not in said
-            assert "hidden" not in said
+            await service.stop()
+            assert service.process.returncode == 0
+            assert "Traceback" not in service.said()
+            assert "hidden" not in service.said()
 
 
 async def test_a_waiting_stream_is_back_soon_after_a_failover(
