@@ -5,21 +5,26 @@ A path names one content for ever (`documents.image_path`), so storing twice is 
 
 from __future__ import annotations
 
+import asyncio
+import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, from_url
 
 from imagepress.errors import ImagepressError, PermanentError, StartupError, StorageUnavailable
+from imagepress.folder import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from obstore.store import ObjectStore
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 CHUNK_BYTES: Final = 256 * 1024
 
@@ -31,6 +36,18 @@ CONTENT_TYPES: Final = {
     "gif": "image/gif",
 }
 """Types of the images that imagepress stores, by extension."""
+
+
+# A store that is away is waited for by whoever holds the batch: a call that is told so soon can be given back in time.
+_CLIENT: Final[ClientConfig] = {"connect_timeout": "5s", "timeout": "60s"}
+_RETRIES: Final[RetryConfig] = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
+
+_OS_ERROR: Final = re.compile(r"\(os error (\d+)\)")
+_HTTP_STATUS: Final = re.compile(r"\b([45]\d\d) [A-Z]")
+_REASONS: Final[dict[type[Exception], str]] = {
+    PermissionDeniedError: "permission denied",
+    UnauthenticatedError: "the credentials are not accepted",
+}
 
 
 class BlobNotFound(PermanentError):
@@ -53,23 +70,37 @@ class Blobs:
 
         Raises `StartupError` where that is not possible.
         """
-        self._local = storage_url.startswith("file://")
+        self._folder: Folder | None = None
         try:
-            self._store = _open(storage_url)
+            if storage_url.startswith("file://"):
+                self._folder = Folder(Path(storage_url.removeprefix("file://")).resolve())
+                self._store: ObjectStore = LocalStore(self._folder.root, mkdir=True)
+            else:
+                self._store = from_url(storage_url, client_options=_CLIENT, retry_config=_RETRIES)
         except (BaseError, OSError, ValueError) as error:
             raise StartupError(f"STORAGE_URL cannot be used: {error}") from error
 
+    @property
+    def is_local(self) -> bool:
+        """Whether images go into a folder, so that `put_local` can be used."""
+        return self._folder is not None
+
+    def put_local(self, path: str, data: bytes) -> None:
+        """Store like `put`, in the thread that calls: a hop to another one costs more than writing a small image."""
+        if self._folder is None:
+            raise RuntimeError("the image store is not a folder")
+        with _translated(path, absent=StorageUnavailable):  # a folder that is gone may come back
+            self._folder.put(path, data)
+
     async def put(self, path: str, data: bytes) -> None:
         """Store `data` at `path`, whole or not at all."""
-        with _translated(path, absent=StorageUnavailable):  # a folder that is gone may come back
-            if self._local:  # a folder keeps no attributes: the extension tells the type
-                await self._store.put_async(path, data)
-            else:
-                attributes = {
-                    "Content-Type": content_type(path),
-                    "Cache-Control": "public, max-age=31536000, immutable",
-                }
-                await self._store.put_async(path, data, attributes=attributes)
+        if self._folder is not None:
+            await asyncio.to_thread(self.put_local, path, data)
+            return
+        # A folder keeps no attributes: there the extension tells the type.
+        attributes = {"Content-Type": content_type(path), "Cache-Control": "public, max-age=31536000, immutable"}
+        with _translated(path, absent=StorageUnavailable):  # a bucket that is gone may come back
+            await self._store.put_async(path, data, attributes=attributes)
 
     async def head(self, path: str) -> BlobInfo:
         """Return size and type of the image at `path`."""
@@ -93,16 +124,17 @@ class Blobs:
                 deleted += len(found)
         return deleted
 
+    async def sweep(self) -> int:
+        """Delete what killed writers left in a folder; return how many files. Object stores keep no half ones."""
+        if self._folder is None:
+            return 0
+        with _translated("", absent=StorageUnavailable):
+            return await asyncio.to_thread(self._folder.sweep)
+
 
 def content_type(path: str) -> str:
     """Return the content type that a stored image's extension stands for."""
     return CONTENT_TYPES.get(path.rpartition(".")[2], "application/octet-stream")
-
-
-def _open(storage_url: str) -> ObjectStore:
-    if storage_url.startswith("file://"):
-        return LocalStore(Path(storage_url.removeprefix("file://")).resolve(), mkdir=True)
-    return from_url(storage_url)
 
 
 @contextmanager
@@ -110,6 +142,23 @@ def _translated(path: str, absent: type[ImagepressError] = BlobNotFound) -> Iter
     try:
         yield
     except FileNotFoundError as error:  # obstore's NotFoundError is one, too
-        raise absent(f"there is no image at {path}") from error
+        if absent is BlobNotFound:
+            raise BlobNotFound(f"there is no image at {path}") from error
+        raise StorageUnavailable(
+            f"the image store is not there: {str(error)[:300]}", reason="it is not there"
+        ) from error
     except (BaseError, OSError) as error:
-        raise StorageUnavailable(f"the image store refuses right now: {str(error)[:300]}") from error
+        message = f"the image store refuses right now: {str(error)[:300]}"
+        raise StorageUnavailable(message, reason=_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return why the store refuses, in words that say nothing of its paths and addresses."""
+    text = str(error)
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    if found := _OS_ERROR.search(text):
+        return os.strerror(int(found[1])).lower()
+    if found := _HTTP_STATUS.search(text):
+        return f"it answered {found[1]}"
+    return next((words for kind, words in _REASONS.items() if isinstance(error, kind)), "it cannot be reached")

@@ -36,6 +36,11 @@ class DatabaseUnavailable(TransientError):
 class StorageUnavailable(TransientError):
     """The image store refuses right now."""
 
+    def __init__(self, message: str | None = None, *, reason: str = "no reason that can be shown") -> None:
+        """Carry `message` for the log, and the `reason` in words that clients may read: no path, no address."""
+        super().__init__(message)
+        self.reason = reason
+
 
 class StartupError(PermanentError):
     """The service cannot start as it is set up."""

@@ -25,6 +25,8 @@ class BatchRun:
     left: int
     isolated: bool = False
     """Whether a process of its own works on it (quarantine)."""
+    refusal: str = ""
+    """Why the image store refused one of its images, as clients may read it."""
 
     @property
     def rows(self) -> list[Document]:
@@ -108,7 +110,7 @@ async def _settle(
         log.info("image failed", request_id=batch.request_id, code=error.code, reason=error.message)
         outcomes = [failure(error, batch.run) for _ in images]
     except StorageUnavailable as error:
-        log.warning("the store refuses", request_id=batch.request_id, problem=str(error))
+        run.refusal = error.reason
         return  # it keeps no outcome, so the batch rests and is claimed again
     for (_, image), outcome in zip(images, outcomes, strict=True):
         run.settle(image, outcome)
@@ -117,6 +119,7 @@ async def _settle(
 
 def fail_refused(run: BatchRun) -> None:
     """Fail what the store refused until the last claim."""
-    error = ImageError(ImageErrorCode.STORAGE, "the image store refused it until the last of MAX_CLAIMS tries")
+    message = f"the image store refused it again and again, the last time because: {run.refusal}"
+    error = ImageError(ImageErrorCode.STORAGE, message)
     for _, image in run.open_images():
         run.settle(image, failure(error, run.batch.run))

@@ -1,24 +1,35 @@
-"""One image: fetched, compressed in a codec thread, stored. A failure has a code and a reason."""
+"""One image: fetched, compressed and stored. A failure has a code and a reason."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
+from collections.abc import Awaitable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from imagepress import metrics
 from imagepress.blobs import Blobs
 from imagepress.documents import ImageStatus, image_path
-from imagepress.errors import ImageError
+from imagepress.errors import ImageError, StorageUnavailable
+from imagepress.retry import Trouble
 from services.watcher.budget import Budget
 from services.watcher.compress import Compressed, Options, compress, inspect
 from services.watcher.fetch import Fetcher
+from services.watcher.room import Room
 from services.watcher.turns import Turns
 
 Document = dict[str, Any]
+Result = TypeVar("Result")
+
+# Looked up once: `labels` takes a lock and builds a tuple each time.
+_FETCH: Final = metrics.stage_seconds.labels("fetch")
+_COMPRESS: Final = metrics.stage_seconds.labels("compress")
+_STORE: Final = metrics.stage_seconds.labels("store")
+_SUCCEEDED: Final = metrics.images.labels("succeeded", "")
+_INPUT: Final = metrics.image_bytes.labels("input")
+_OUTPUT: Final = metrics.image_bytes.labels("output")
 
 
 class CodecStuck(Exception):
@@ -35,9 +46,10 @@ class Tools:
     fetching: Turns
     compressing: Turns
     bytes_in_flight: Budget
-    pixels_in_flight: Budget
+    pixels_in_flight: Room
     max_pixels: int
     codec_seconds: float
+    storing: Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,14 @@ class Place:
 
     row: int
     n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A compressed image, under the path of each of its places."""
+
+    result: Compressed
+    blobs: list[str]
 
 
 async def deliver(
@@ -57,36 +77,68 @@ async def deliver(
     """
     async with tools.bytes_in_flight.hold() as holding:
         async with tools.fetching.place(turn_of):
-            with metrics.stage_seconds.labels("fetch").time():
+            with _FETCH.time():
                 data = await tools.fetcher.fetch(url, holding)
         bytes_in = len(data)
         async with tools.compressing.place(turn_of):
-            result = await _compressed(data, Options(**options), tools)
-        del data
-    digest = hashlib.sha256(result.data).hexdigest()
-    blobs = [image_path(request_id, place.row, place.n, digest, result.extension) for place in places]
-    with metrics.stage_seconds.labels("store").time():
-        for blob in blobs:
-            await tools.blobs.put(blob, result.data)
-    _count(bytes_in, result, len(blobs))
-    return [_success(blob, bytes_in, result) for blob in blobs]
+            job = _Job(data, places, request_id, Options(**options), tools)
+            del data
+            made = await _in_thread(job, tools)
+    if not tools.blobs.is_local:
+        with _STORE.time():
+            for blob in made.blobs:
+                await _stored(tools.blobs.put(blob, made.result.data), tools.storing)
+    _count(bytes_in, made)
+    return [_success(blob, bytes_in, made.result) for blob in made.blobs]
 
 
-async def _compressed(data: bytes, options: Options, tools: Tools) -> Compressed:
-    """Compress in a codec thread, once there is room for the decoded pixels."""
-    inspected = inspect(data, options, max_pixels=tools.max_pixels)
-    async with tools.pixels_in_flight.hold(inspected.pixels):
-        began = time.perf_counter()
-        job = asyncio.get_running_loop().run_in_executor(tools.codec, _compress, data, options, tools.max_pixels)
-        done, _ = await asyncio.wait({job}, timeout=tools.codec_seconds)
-        if not done:
-            raise CodecStuck(f"a decoder has not come back for {tools.codec_seconds:g} s")
-        metrics.stage_seconds.labels("compress").observe(time.perf_counter() - began)
-        return job.result()
+async def _in_thread(job: _Job, tools: Tools) -> Made:
+    working = asyncio.get_running_loop().run_in_executor(tools.codec, job.run)
+    done, _ = await asyncio.wait({working}, timeout=tools.codec_seconds)
+    if not done:
+        raise CodecStuck(f"a decoder has not come back for {tools.codec_seconds:g} s")
+    return await _stored(working, tools.storing)
 
 
-def _compress(data: bytes, options: Options, max_pixels: int) -> Compressed:
-    return compress(data, options, max_pixels=max_pixels)
+async def _stored(storing: Awaitable[Result], trouble: Trouble) -> Result:
+    """Await what stores; its trouble is told when it begins and when it is over, not for each image."""
+    try:
+        result = await storing
+    except StorageUnavailable as error:
+        trouble.note(error)
+        raise
+    trouble.over()
+    return result
+
+
+@dataclass(slots=True)
+class _Job:
+    """What a codec thread does for an image, in one go: a thread that is asked twice costs more than a small image."""
+
+    data: bytes
+    places: list[Place]
+    request_id: str
+    options: Options
+    tools: Tools
+
+    def run(self) -> Made:
+        """Compress, and store into a folder: there that is one thread's work of a moment."""
+        made = self._made()
+        if self.tools.blobs.is_local:
+            with _STORE.time():
+                for blob in made.blobs:
+                    self.tools.blobs.put_local(blob, made.result.data)
+        return made
+
+    def _made(self) -> Made:
+        """Compress, once there is room for the decoded pixels."""
+        most = self.tools.max_pixels
+        inspected = inspect(self.data, self.options, max_pixels=most)
+        with self.tools.pixels_in_flight.hold(inspected.pixels), _COMPRESS.time():
+            result = compress(self.data, self.options, max_pixels=most)
+        digest = hashlib.sha256(result.data).hexdigest()
+        paths = [image_path(self.request_id, at.row, at.n, digest, result.extension) for at in self.places]
+        return Made(result, paths)
 
 
 def _success(blob: str, bytes_in: int, result: Compressed) -> Document:
@@ -107,7 +159,8 @@ def failure(error: ImageError, run: int) -> Document:
     return {"status": ImageStatus.FAILED, "run": run, "error": {"code": error.code, "message": error.message[:500]}}
 
 
-def _count(bytes_in: int, result: Compressed, number: int) -> None:
-    metrics.images.labels("succeeded", "").inc(number)
-    metrics.image_bytes.labels("input").inc(bytes_in * number)
-    metrics.image_bytes.labels("output").inc(len(result.data) * number)
+def _count(bytes_in: int, made: Made) -> None:
+    number = len(made.blobs)
+    _SUCCEEDED.inc(number)
+    _INPUT.inc(bytes_in * number)
+    _OUTPUT.inc(len(made.result.data) * number)

@@ -37,6 +37,8 @@ class Sweep:
         await self._forget()
         if deleted := await queries.delete_orphans(self._database, limit=PER_PASS):
             log.info("deleted batches of uploads that were never accepted", batches=deleted)
+        if strays := await self._blobs.sweep():
+            log.info("deleted what killed writers left in the image store", files=strays)
 
     async def expire(self) -> None:
         """Return the batches of dead workers to the pending ones."""

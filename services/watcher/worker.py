@@ -12,18 +12,23 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from imagepress import logs
 from imagepress.blobs import Blobs
 from imagepress.lifecycle import Stop
 from imagepress.mongo import connected
 from imagepress.outbound import agent_name
+from imagepress.retry import Trouble
 from services.watcher.budget import Budget
 from services.watcher.compress import tune_allocator
 from services.watcher.fetch import FetchLimits, open_fetcher
 from services.watcher.image import Tools
 from services.watcher.loop import Worker
 from services.watcher.quarantine import Isolation
+from services.watcher.room import Room
 from services.watcher.settings import WatcherSettings
 from services.watcher.turns import Turns
+
+log = logs.get(__name__)
 
 SWEEP: Final = b"s"
 WAKE: Final = b"w"
@@ -54,9 +59,10 @@ async def tools(settings: WatcherSettings) -> AsyncIterator[Tools]:
                 fetching=Turns(settings.fetch_concurrency),
                 compressing=Turns(settings.codec_threads),
                 bytes_in_flight=Budget(settings.bytes_in_flight),
-                pixels_in_flight=Budget(settings.max_pixels),
+                pixels_in_flight=Room(settings.max_pixels),
                 max_pixels=settings.max_pixels,
                 codec_seconds=settings.codec_seconds,
+                storing=Trouble(log, "storing images"),
             )
     finally:
         codec.shutdown(wait=False, cancel_futures=True)
