@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from imagepress.folder import STAGING
 from tests.chaos.facts import BatchFact, CallFact, Facts, ImageFact, Place, Planned, RequestFact
 
 ENDED = ("completed", "failed", "cancelled")
@@ -48,11 +49,15 @@ def check(facts: Facts) -> list[Violation]:
 
 
 def staging_leftovers(facts: Facts) -> list[str]:
-    """Return files that a killed process was just writing (`picture.jpg#1`): no path that anything could point to.
+    """Return files that a killed process was just writing: no path that anything could point to.
 
-    obstore's LocalStore stages to such names and renames; they are allowed, and counted apart.
+    A folder stages them apart, for the sweep to find (`imagepress.folder`); they are allowed, and counted apart.
     """
-    return sorted(path for path in facts.files if "#" in path)
+    return sorted(path for path in facts.files if _is_staged(path))
+
+
+def _is_staged(path: str) -> bool:
+    return path.startswith(f"{STAGING}/")
 
 
 def _accepted(facts: Facts) -> Iterator[Violation]:
@@ -167,5 +172,5 @@ def _left_behind(facts: Facts) -> Iterator[Violation]:
         yield Violation(Kind.ORPHANS, batch, "a batch without a request")
     named = {image.blob for request in facts.requests for batch in request.batches for image in batch.images}
     for path in sorted(facts.files.keys() - named):
-        if "#" not in path:
+        if not _is_staged(path):
             yield Violation(Kind.ORPHANS, path, "a file that nothing points to")

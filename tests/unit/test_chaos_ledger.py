@@ -129,9 +129,9 @@ def test_a_planted_fault_is_found(fault: str) -> None:
 
 def test_what_a_killed_process_was_just_writing_is_counted_apart() -> None:
     """A staging file of the store is no orphan, and is told."""
-    facts = replace(CLEAN, files={**CLEAN.files, "r/000000-00-aa.jpg#1": None})
+    facts = replace(CLEAN, files={**CLEAN.files, ".staging/0f": None})
     assert check(facts) == []
-    assert staging_leftovers(facts) == ["r/000000-00-aa.jpg#1"]
+    assert staging_leftovers(facts) == [".staging/0f"]
 
 
 @pytest.mark.parametrize("number", [0, 1, 4711, MOST])

@@ -1,0 +1,53 @@
+"""A folder as image store: whole files, errors that leave nothing, and strays that are swept."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from imagepress.folder import STAGING, STRAY_AFTER_SECONDS, Folder
+
+
+def _files(root: Path) -> list[str]:
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+def test_a_file_is_stored_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
+    """Storing makes the request's folder; storing again replaces; nothing stays staged."""
+    folder = Folder(tmp_path)
+    folder.put("r/a.jpg", b"one")
+    folder.put("r/a.jpg", b"two")
+    assert (tmp_path / "r/a.jpg").read_bytes() == b"two"
+    assert _files(tmp_path) == ["r/a.jpg"]
+
+
+def test_a_root_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    """A lost mount must not be written beneath: the error comes, and no folder appears."""
+    root = tmp_path / "mount"
+    with pytest.raises(FileNotFoundError):
+        Folder(root).put("r/a.jpg", b"one")
+    assert not root.exists()
+
+
+def test_a_file_that_cannot_be_moved_leaves_nothing_staged(tmp_path: Path) -> None:
+    """Where the target cannot be written, the staged file is removed with the error."""
+    (tmp_path / "r").write_bytes(b"a file where the request's folder should be")
+    with pytest.raises(NotADirectoryError):
+        Folder(tmp_path).put("r/a.jpg", b"one")
+    assert _files(tmp_path) == ["r"]
+
+
+def test_only_what_lost_its_writer_is_swept(tmp_path: Path) -> None:
+    """A stray of over an hour goes; one that may be being written, and stored images however old, stay."""
+    folder = Folder(tmp_path)
+    folder.put("r/a.jpg", b"one")
+    (tmp_path / STAGING / "fresh").write_bytes(b"half")
+    for old in (tmp_path / STAGING / "stray", tmp_path / "r/a.jpg"):
+        old.touch()
+        os.utime(old, times=(time.time() - STRAY_AFTER_SECONDS - 60,) * 2)
+    assert folder.sweep() == 1
+    assert _files(tmp_path) == [f"{STAGING}/fresh", "r/a.jpg"]
+    assert Folder(tmp_path / "nothing here").sweep() == 0
