@@ -17,6 +17,11 @@ class Room:
         self._left = threading.Condition()
         self.in_use = 0
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether somebody stands at the door."""
+        return self._door.locked()
+
     @contextmanager
     def hold(self, units: int) -> Iterator[None]:
         """Hold `units` while the context lasts; who is alone may hold more than the total."""

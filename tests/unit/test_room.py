@@ -44,25 +44,24 @@ def test_room_is_given_back_after_a_failure() -> None:
     assert room.in_use == 0
 
 
-def test_a_large_one_is_not_passed_by_small_ones_for_ever() -> None:
-    """Threads that always have a small picture at hand do not keep a large one waiting at the door."""
+def test_a_large_one_is_not_passed_by_a_small_one() -> None:
+    """While a large picture waits, a small one that would fit waits behind it: small ones cannot starve it."""
     room = Room(10)
-    done = threading.Event()
-    ends = time.monotonic() + 10
+    order: list[int] = []
 
-    def small() -> None:
-        while not done.is_set() and time.monotonic() < ends:
-            with room.hold(4):
-                pass
+    def hold(units: int) -> None:
+        with room.hold(units):
+            order.append(units)
 
-    def large() -> bool:
-        with room.hold(10):
-            done.set()
-            return time.monotonic() < ends
-
-    with ThreadPoolExecutor(3) as threads:
-        smalls = [threads.submit(small) for _ in range(2)]
-        assert threads.submit(large).result(15)
-        for one in smalls:
-            one.result(5)
-    assert room.in_use == 0
+    with ThreadPoolExecutor(2) as threads:
+        with room.hold(6):
+            large = threads.submit(hold, 10)
+            ends = time.monotonic() + 5
+            while not room.has_waiting and time.monotonic() < ends:
+                time.sleep(0)
+            small = threads.submit(hold, 4)
+            with pytest.raises(TimeoutError):
+                small.result(0.05)
+        large.result(5)
+        small.result(5)
+    assert order == [10, 4]
