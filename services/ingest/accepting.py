@@ -40,11 +40,20 @@ def _check(file: BinaryIO, max_images: int, encoding: str | None) -> Checked:
 
 
 async def accept(
-    database: Database, upload: Upload, file: BinaryIO, settings: IngestSettings, *, encoding: str | None = None
+    database: Database,
+    upload: Upload,
+    file: BinaryIO,
+    settings: IngestSettings,
+    *,
+    encoding: str | None = None,
+    skip: bool = False,
 ) -> None:
-    """Store a checked file. Raises `DatabaseUnavailable` with nothing accepted; returns once it is accepted."""
+    """Store a checked file, with `skip` only its good rows; returns once it is accepted.
+
+    Raises `DatabaseUnavailable` with nothing accepted.
+    """
     try:
-        await _stage(database, upload, file, settings.batch_images, encoding)
+        await _stage(database, upload, file, settings.batch_images, encoding, skip=skip)
     except BaseException:
         await _tidy(database, upload)
         raise
@@ -56,10 +65,12 @@ async def accept(
         log.warning("release left to the sweep", request_id=upload.request_id, problem=str(error))
 
 
-async def _stage(database: Database, upload: Upload, file: BinaryIO, batch_images: int, encoding: str | None) -> None:
+async def _stage(
+    database: Database, upload: Upload, file: BinaryIO, batch_images: int, encoding: str | None, *, skip: bool = False
+) -> None:
     """Store every batch, staged. Raises `RuntimeError` if that were not exactly the images that were counted before."""
     file.seek(0)
-    rows = batches(_rows(file, encoding), batch_images=batch_images)
+    rows = batches(_rows(file, encoding, skip=skip), batch_images=batch_images)
     staged_at = await server_time(database)
     numbers = count()
     images = 0
@@ -72,11 +83,12 @@ async def _stage(database: Database, upload: Upload, file: BinaryIO, batch_image
         raise RuntimeError(f"{images} images were staged of an upload that has {upload.images}")
 
 
-def _rows(file: BinaryIO, encoding: str | None) -> Iterator[Row]:
+def _rows(file: BinaryIO, encoding: str | None, *, skip: bool) -> Iterator[Row]:
     for row in read_rows(file, encoding=encoding):
-        if not isinstance(row, Row):  # the first pass saw the same bytes and found nothing
+        if isinstance(row, Row):
+            yield row
+        elif not skip:  # the first pass saw the same bytes and found nothing
             raise TypeError(f"a checked file has a problem in line {row.line}: {row.message}")
-        yield row
 
 
 def _next(rows: Iterator[list[RowDocument]]) -> list[list[RowDocument]]:

@@ -62,7 +62,7 @@ class Problem:
 
 @dataclass(slots=True)
 class Checked:
-    """What a file holds: good rows, their images, the first 100 problems and the number of all.
+    """What a file holds: good rows, their images, bad rows, the first 100 problems and the number of all.
 
     `refused` says that one of them is about the whole file, so that skipping bad rows would not help; that one is
     listed first, whatever its line.
@@ -72,6 +72,7 @@ class Checked:
     images: int = 0
     problems: list[Problem] = field(default_factory=list)
     problem_count: int = 0
+    bad_rows: int = 0
     refused: bool = False
 
     def add(self, problem: Problem) -> None:
@@ -88,7 +89,7 @@ class Checked:
 def check(file: BinaryIO, *, encoding: str | None = None, max_images: int) -> Checked:
     """Read all of `file` and say what it holds; no row, or more than `max_images` images, is a problem of the file."""
     checked = Checked()
-    passed_at = 0
+    passed_at = bad_line = 0
     for item in read_rows(file, encoding=encoding):
         if isinstance(item, Row):
             checked.rows += 1
@@ -97,6 +98,8 @@ def check(file: BinaryIO, *, encoding: str | None = None, max_images: int) -> Ch
                 passed_at = item.line
         else:
             checked.add(item)
+            checked.bad_rows += item.line != bad_line and item.field != FILE
+            bad_line = item.line
             if checked.problem_count >= PROBLEMS_READ:
                 message = f"there are {checked.problem_count:,} problems up to here; the rest was not read"
                 checked.add(Problem(item.line, FILE, message))

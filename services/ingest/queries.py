@@ -30,6 +30,10 @@ _AFTER_SLASH: Final = "0"
 _SHOWN: Final[dict[str, Any]] = {"removed_at": {"$exists": False}}
 
 
+Position = tuple[datetime, str]
+"""When a request was created, and its id: where it stands in the list of all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Upload:
     """A checked upload that is about to be stored."""
@@ -113,6 +117,24 @@ def _webhook(url: str) -> WebhookDocument:
 async def find_request(database: Database, request_id: str) -> dict[str, Any] | None:
     """Return the request document, None where there is none or its client wants it forgotten."""
     found: dict[str, Any] | None = await database.requests.find_one({"_id": request_id, **_SHOWN})
+    return found
+
+
+@translates
+async def list_requests(
+    database: Database, *, status: RequestStatus | None, before: Position | None, limit: int
+) -> list[dict[str, Any]]:
+    """Return at most `limit` request documents, newest first, older than the position `before`."""
+    wanted: dict[str, Any] = dict(_SHOWN)
+    if status:
+        wanted["status"] = status
+    if before:
+        created_at, request_id = before
+        # The first condition alone bounds the scan of the index; the second parts requests of the same millisecond.
+        wanted["created_at"] = {"$lte": created_at}
+        wanted["$or"] = [{"created_at": {"$lt": created_at}}, {"_id": {"$lt": request_id}}]
+    newest = [("created_at", -1), ("_id", -1)]
+    found: list[dict[str, Any]] = await database.requests.find(wanted).sort(newest).limit(limit).to_list(limit)
     return found
 
 

@@ -13,6 +13,7 @@ from imagepress import logs, metrics
 from imagepress.addresses import refusal_of_url
 from services.ingest import accepting, csv_rows
 from services.ingest.api.deps import Service
+from services.ingest.api.upload_options import Wishes
 from services.ingest.problems import ProblemEntry, ProblemError, documented
 from services.ingest.queries import Upload
 
@@ -22,11 +23,19 @@ router = APIRouter(tags=["uploads"])
 LONGEST_URL = 2048
 
 
+class Skipped(BaseModel):
+    """Bad rows that `on_error=skip` left out."""
+
+    count: int = Field(description="Rows that were left out", examples=[1])
+    problems: list[ProblemEntry] = Field(description="What is wrong with them: the first 100 problems")
+
+
 class Accepted(BaseModel):
     """An upload that will be finished, whatever happens."""
 
     request_id: str = Field(examples=["6f1c1f0a-6f3e-4e0e-9a59-0d8f7f0f4b57"])
     status: str = Field(examples=["pending"])
+    skipped: Skipped | None = Field(None, description="Only with `on_error=skip`")
 
 
 @router.post(
@@ -38,6 +47,7 @@ class Accepted(BaseModel):
 )
 async def upload(
     service: Service,
+    wishes: Wishes,
     file: Annotated[UploadFile, File(description="The CSV: `S. No.,Product Name,Input Image Urls`")],
     webhook_url: Annotated[
         str | None, Form(description="Called when all is done", examples=["https://shop.example/hooks/imagepress"])
@@ -45,27 +55,42 @@ async def upload(
 ) -> Any:
     """Check the whole file, store its rows, answer at once; the images are fetched and compressed in the background.
 
-    All or nothing: a file with a bad line is refused with the first 100 problems, and nothing of it is stored.
+    All or nothing: a file with a bad line is refused with the first 100 problems, and nothing of it is stored; unless
+    `on_error=skip` asks for its good rows. A file without a good row is always refused.
     """
     url = _checked_webhook(webhook_url, service)
     async with service.reading:
-        checked = await accepting.check(file.file, max_images=service.settings.max_images)
-        if checked.problem_count:
-            metrics.uploads.labels("refused").inc()
-            raise ProblemError(422, _summary(checked), [_entry(problem) for problem in checked.problems])
+        checked = await accepting.check(file.file, max_images=service.settings.max_images, encoding=wishes.encoding)
+        _refuse_bad(checked, skip=wishes.skip)
         accepted = Upload(
             request_id=str(uuid.uuid4()),
             filename=(file.filename or "")[:255].encode("utf-8", "replace").decode(),
             rows=checked.rows,
             images=checked.images,
-            options={"quality": 50, "format": "jpeg", "max_width": None},
+            options=wishes.compression,
             webhook_url=url,
         )
-        await accepting.accept(service.database, accepted, file.file, service.settings)
+        await accepting.accept(
+            service.database, accepted, file.file, service.settings, encoding=wishes.encoding, skip=wishes.skip
+        )
     metrics.uploads.labels("accepted").inc()
     log.info("upload accepted", request_id=accepted.request_id, rows=accepted.rows, images=accepted.images)
     location = f"{service.settings.base_url}/api/status?request_id={accepted.request_id}"
-    return JSONResponse({"request_id": accepted.request_id, "status": "pending"}, headers={"Location": location})
+    body = Accepted(
+        request_id=accepted.request_id, status="pending", skipped=_skipped(checked) if wishes.skip else None
+    )
+    return JSONResponse(body.model_dump(exclude_none=not wishes.skip), headers={"Location": location})
+
+
+def _refuse_bad(checked: csv_rows.Checked, *, skip: bool) -> None:
+    """Raise 422 for a file with problems; with `skip` only where no good row would be left, or the file is at fault."""
+    if checked.problem_count and (not skip or checked.refused or not checked.rows):
+        metrics.uploads.labels("refused").inc()
+        raise ProblemError(422, _summary(checked), [_entry(problem) for problem in checked.problems])
+
+
+def _skipped(checked: csv_rows.Checked) -> Skipped:
+    return Skipped(count=checked.bad_rows, problems=[_entry(problem) for problem in checked.problems])
 
 
 def _checked_webhook(webhook_url: str | None, service: Service) -> str | None:
