@@ -16,6 +16,7 @@ from imagepress.errors import ImageError, ImageErrorCode
 # process may have made them errors.
 PARSER_ERRORS: Final = (
     ArithmeticError,
+    AssertionError,  # of a PNG without its palette
     AttributeError,
     EOFError,
     LookupError,

@@ -17,6 +17,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from imagepress.errors import ImageError, ImageErrorCode
 
+from .coded import coded_pixels
 from .faults import judged
 from .geometry import shrink_on_load
 from .model import Inspected, Options
@@ -49,8 +50,9 @@ def inspect(data: bytes, options: Options | None = None, *, max_pixels: int) -> 
     name, image = open_header(data, max_pixels=max_pixels)
     width, height = image.size
     with judged():
+        claimed = _claimed_pixels(image, data)
         shrink_on_load(image, options or Options())
-    return Inspected(name, width, height, _budget(image, width * height))
+    return Inspected(name, width, height, _budget(image, claimed))
 
 
 def open_header(data: bytes, *, max_pixels: int) -> tuple[str, ImageFile]:
@@ -61,23 +63,28 @@ def open_header(data: bytes, *, max_pixels: int) -> tuple[str, ImageFile]:
     with judged():
         parser = _heif_parser() if name == "HEIF" else _PARSERS[name]
         image = parser(BytesIO(without_text(data) if name == "PNG" else data))
-        claimed = _claimed_pixels(image)
+        claimed = _claimed_pixels(image, data)
     if claimed > max_pixels:
         message = f"The image has {claimed} pixels; at most {max_pixels} are accepted"
         raise ImageError(ImageErrorCode.TOO_MANY_PIXELS, message)
     return name, image
 
 
-def _claimed_pixels(image: ImageFile) -> int:
-    """Return the pixels that decoding will ask memory for: a TIFF's tiles may claim to be larger than the picture."""
-    tile = 0
+def _claimed_pixels(image: ImageFile, data: bytes) -> int:
+    """Return the pixels that decoding will ask memory for: some headers claim less than their contents.
+
+    A TIFF's tiles may be larger than the picture, and so may the coded picture in an AVIF file.
+    """
+    inner = 0
     if isinstance(image, TiffImageFile):
-        tile = int(image.tag_v2.get(TILEWIDTH, 0)) * int(image.tag_v2.get(TILELENGTH, 0))
-    return max(image.width * image.height, tile)
+        inner = int(image.tag_v2.get(TILEWIDTH, 0)) * int(image.tag_v2.get(TILELENGTH, 0))
+    elif isinstance(image, AvifImageFile):
+        inner = coded_pixels(data)
+    return max(image.width * image.height, inner)
 
 
-def _budget(image: ImageFile, full: int) -> int:
-    """Return the pixels to budget for `image`, prepared for loading, whose header claims `full` pixels.
+def _budget(image: ImageFile, claimed: int) -> int:
+    """Return the pixels to budget for `image`, prepared for loading, whose decoder may ask for `claimed`.
 
     A progressive JPEG keeps the coefficients of the whole picture, 6 bytes a pixel, however small it is decoded.
     The WebP decoder holds two canvases beside its result and Pillow's copy of that: 16 bytes a pixel, not 12.
@@ -85,7 +92,9 @@ def _budget(image: ImageFile, full: int) -> int:
     decoded = image.width * image.height
     if image.format == "WEBP":
         return decoded + decoded // 3
-    return max(decoded, full // 2) if "progressive" in image.info else decoded
+    if image.format == "JPEG":
+        return max(decoded, claimed // 2) if "progressive" in image.info else decoded
+    return claimed
 
 
 @cache

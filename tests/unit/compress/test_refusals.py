@@ -99,6 +99,16 @@ BOMBS = {
 }
 
 
+def png_without_palette() -> bytes:
+    """A PNG of palette pixels and no palette: found by damaging files at random."""
+    data = saved(image(scene()).quantize(16), "PNG")
+    start = data.index(b"PLTE") - 4
+    return data[:start] + data[start + 12 + int.from_bytes(data[start : start + 4], "big") :]
+
+
+CORRUPT["png without its palette"] = png_without_palette()
+
+
 def codes() -> list[tuple[str, bytes]]:
     tables = {"not_an_image": NOT_AN_IMAGE, "unsupported_format": UNSUPPORTED, "corrupt": CORRUPT}
     return [

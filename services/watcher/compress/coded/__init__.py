@@ -1,0 +1,7 @@
+"""How large the pictures within a container really are, by the coded data rather than by the container's word."""
+
+from __future__ import annotations
+
+from .avif import coded_pixels
+
+__all__ = ["coded_pixels"]
