@@ -5,7 +5,7 @@ import { byId, element, show } from "./dom.js";
 import { change, size } from "./format.js";
 
 const CARDS = 48; // to a page
-const ROWS = 100; // asked for at once
+const ROWS = { all: 100, succeeded: 100, failed: 500 }; // asked for at once; failures are far between
 
 /** Each image of a row with its outcome: "succeeded", "failed" or "pending". */
 export function imagesOf(row, index) {
@@ -33,6 +33,7 @@ export class Grid {
   #onCompare;
   #filter = "all";
   #wanted = CARDS;
+  #counts = {};
   #shown = new Map();
   #loading = null;
   #again = false;
@@ -56,8 +57,9 @@ export class Grid {
     return this.refresh();
   }
 
-  /** Brings the cards up to date; while that runs, at most one more is waiting. */
-  refresh() {
+  /** Brings the cards up to date; while that runs, at most one more is waiting. `counts` as the status has them. */
+  refresh(counts = this.#counts) {
+    this.#counts = counts;
     if (this.#loading) {
       this.#again = true;
       return this.#loading;
@@ -79,12 +81,16 @@ export class Grid {
   }
 
   async #collect() {
+    const filter = this.#filter;
+    const rows = ROWS[filter];
+    // One card more than is shown tells whether there are more; no row behind the last that counts is asked for.
+    const enough = Math.min(this.#wanted + 1, this.#counts[filter] ?? Infinity);
     const found = [];
-    for (let offset = 0; this.#id && found.length <= this.#wanted; offset += ROWS) {
-      const { details } = await api.status(this.#id, offset, ROWS);
+    for (let offset = 0; this.#id && found.length < enough; offset += rows) {
+      const { details } = await api.status(this.#id, offset, rows);
       const images = details.flatMap((row, n) => imagesOf(row, offset + n));
-      found.push(...images.filter((image) => this.#filter === "all" || image.outcome === this.#filter));
-      if (details.length < ROWS) break;
+      found.push(...images.filter((image) => filter === "all" || image.outcome === filter));
+      if (details.length < rows) break;
     }
     return found;
   }

@@ -8,7 +8,7 @@ import { Grid } from "./grid.js";
 import { follow, hasEnded, Rate } from "./live.js";
 import { showWebhook } from "./webhook.js";
 
-const GRID_EVERY_MS = 1500; // while images come in
+const GRID_EVERY_MS = 1000; // while images come in
 const SAY_EVERY_MS = 10000; // to screen readers: more would only be in the way
 
 let current = null;
@@ -23,7 +23,7 @@ export function close() {
 /** Shows a request and follows it to its end. */
 export function open(id) {
   close();
-  const opened = { id, rate: new Rate(), grid: new Grid(id, compare), drawn: -Infinity, said: -Infinity, stop: () => {} };
+  const opened = { id, rate: new Rate(), grid: new Grid(id, compare), drawn: -Infinity, drawnEnd: null, said: -Infinity, stop: () => {} };
   current = opened;
   document.querySelector("input[name=filter][value=all]").checked = true;
   text("request-title", `Request ${id.slice(0, 8)}`);
@@ -49,9 +49,10 @@ function draw(opened, request) {
   drawHead(request, ended);
   drawFigures(opened, request, now / 1000, ended);
   showWebhook(request).catch(fail);
-  if (ended || now - opened.drawn > GRID_EVERY_MS) {
+  if (ended ? opened.drawnEnd !== request.ended_at : now - opened.drawn > GRID_EVERY_MS) {
     opened.drawn = now;
-    opened.grid.refresh().catch(fail);
+    opened.drawnEnd = request.ended_at;
+    opened.grid.refresh(ended ? request.images : {}).catch(fail);
   }
   if (ended || now - opened.said > SAY_EVERY_MS) {
     opened.said = now;
