@@ -8,6 +8,7 @@ from typing import Any, Final
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
+from . import turbo
 from .colour import correction, to_srgb
 from .decode import decode
 from .encode import encode
@@ -54,7 +55,7 @@ def compress(data: bytes, options: Options, *, max_pixels: int) -> Compressed:
     """
     name, image = open_header(data, max_pixels=max_pixels)
     pixels = image.width * image.height
-    untouched, pressed = _press(image, options)
+    untouched, pressed = _transcoded(data, image, options) or _press(image, options)
     del image
     if pixels > _LARGE:
         _ALLOCATOR.clear_cache()
@@ -62,6 +63,17 @@ def compress(data: bytes, options: Options, *, max_pixels: int) -> Compressed:
         extension, content_type = _KINDS[name]
         return Compressed(original, extension, content_type, pressed.width, pressed.height, True)
     return pressed
+
+
+def _transcoded(data: bytes, source: ImageFile, options: Options) -> tuple[bool, Compressed] | None:
+    """Return a photograph of which nothing but the coding changes, or None: most that shops have are like that."""
+    if source.format != "JPEG" or options.format != "jpeg" or correction(source.mode, source.info.get("icc_profile")):
+        return None
+    turn = orientation(source)
+    if turn != 1 or target_size(source.size, turn, options) != source.size:
+        return None
+    coded = turbo.transcode(data, source.size, options.quality)
+    return (True, Compressed(coded, *_KINDS["JPEG"], *source.size, False)) if coded else None
 
 
 def _press(source: ImageFile, options: Options) -> tuple[bool, Compressed]:
