@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any, Final
 
 from PIL import Image
-from PIL.ImageFile import ImageFile
 
 from .colour import correction, to_srgb
 from .decode import decode
-from .encode import encode
+from .encode import encodable, encode
 from .geometry import orientation, scaled, target_size, upright
 from .inspect import open_header
 from .keep import kept
@@ -52,29 +52,44 @@ def compress(data: bytes, options: Options, *, max_pixels: int) -> Compressed:
     it is `data` without its metadata. Pure, and may be called from several threads at once. Raises ImageError, with
     `not_an_image`, `unsupported_format`, `corrupt` or `too_many_pixels` (more than `max_pixels`, by the header).
     """
-    name, image = open_header(data, max_pixels=max_pixels)
-    pixels = image.width * image.height
-    untouched, pressed = _press(image, options)
-    del image
-    if pixels > _LARGE:
+    picture = _picture(data, options, max_pixels)
+    width, height = picture.image.size
+    if picture.is_large:
         _ALLOCATOR.clear_cache()
-    if untouched and len(pressed.data) > len(data) and (original := kept(name, data)) is not None:
-        extension, content_type = _KINDS[name]
-        return Compressed(original, extension, content_type, pressed.width, pressed.height, True)
-    return pressed
+    pressed = encode(picture.image, options)
+    name, untouched, is_large = picture.format, picture.untouched, picture.is_large
+    del picture
+    if is_large:
+        _ALLOCATOR.clear_cache()
+    original = kept(name, data) if untouched and len(pressed) > len(data) else None
+    extension, content_type = _KINDS[options.format.upper() if original is None else name]
+    return Compressed(original or pressed, extension, content_type, width, height, original is not None)
 
 
-def _press(source: ImageFile, options: Options) -> tuple[bool, Compressed]:
-    """Return `source` compressed, and whether its pixels were right as they came: upright, sRGB, not too wide."""
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A picture ready for its encoder, of the `format` it came in; `untouched`: its pixels were right as they came."""
+
+    format: str
+    image: Image.Image
+    untouched: bool
+    is_large: bool
+
+
+def _picture(data: bytes, options: Options, max_pixels: int) -> _Picture:
+    """Decode `data` and make of it what `options` ask for.
+
+    The picture of each step replaces the one before: two at a time are what the memory of `weight` is for.
+    """
+    name, source = open_header(data, max_pixels=max_pixels)
     size, profile = source.size, source.info.get("icc_profile")
     image = decode(source, options)
     turn = orientation(source)
+    del source
     target = target_size(size, turn, options)
     change = correction(image.mode, profile)
     untouched = turn == 1 and change is None and target == size and image.mode != "CMYK"
-    del source
     image = scaled(image, target)
-    image = upright(to_srgb(image, change), turn)
-    data = encode(image, options)
-    extension, content_type = _KINDS[options.format.upper()]
-    return untouched, Compressed(data, extension, content_type, *image.size, False)
+    image = to_srgb(image, change)
+    image = upright(image, turn)
+    return _Picture(name, encodable(image, options), untouched, size[0] * size[1] > _LARGE)
