@@ -30,10 +30,11 @@ def decode(image: ImageFile, options: Options) -> Image.Image:
         if "_decoder" in vars(image):
             vars(image)["_decoder"] = _Decoder(vars(image)["_decoder"])
         image.load()
-        vars(image).pop("_heif_file", None)  # of a file with several pictures, which would keep this one twice
         plain = _plain(image)
-    if plain is not image:
-        image.close()  # frees its pixels; its header stays readable
+        if plain is image:
+            # The same pixels without the file: its further pictures take memory, and encoders would look for them.
+            plain = image._new(image.im)
+    image.close()  # lets go of its pixels; its header stays readable
     return plain
 
 

@@ -81,7 +81,7 @@ def _picture(data: bytes, options: Options, max_pixels: int) -> _Picture:
 
     The picture of each step replaces the one before: two at a time are what the memory of `weight` is for.
     """
-    name, source = open_header(data, max_pixels=max_pixels)
+    name, source = open_header(data, options, max_pixels=max_pixels)
     size, profile = source.size, source.info.get("icc_profile")
     image = decode(source, options)
     turn = orientation(source)
