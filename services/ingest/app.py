@@ -16,9 +16,10 @@ from imagepress.lifecycle import Stop
 from imagepress.mongo import connected
 from imagepress.settings import load
 from services.ingest import problems
-from services.ingest.api import commands, images, listing, operations, requests, results, uploads, webhooks
+from services.ingest.api import commands, events, images, listing, operations, requests, results, uploads, webhooks
 from services.ingest.api.deps import Parts
 from services.ingest.body_limit import BodyLimit
+from services.ingest.live import Live
 from services.ingest.settings import IngestSettings
 
 VERSION: Final = "0.1.0"
@@ -37,16 +38,20 @@ def create_app(settings: IngestSettings, stop: Stop | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         logs.configure(service="ingest", level=settings.log_level, log_format=settings.log_format)
-        async with connected(settings, stop) as database:
+        ending = stop or Stop()
+        async with connected(settings, stop) as database, asyncio.TaskGroup() as tasks:
+            live = Live(database, settings, ending)
             app.state.parts = Parts(
-                settings, database, Blobs(settings.storage_url), asyncio.Semaphore(settings.concurrent_uploads)
+                settings, database, Blobs(settings.storage_url), asyncio.Semaphore(settings.concurrent_uploads), live
             )
+            tasks.create_task(live.run(), name="live progress")
             yield
+            ending.set()
 
     app = FastAPI(title="imagepress", version=VERSION, description=DESCRIPTION, lifespan=lifespan)
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes, seconds=settings.upload_seconds)
     problems.install(app)
-    for module in (uploads, requests, listing, results, commands, images, webhooks, operations):
+    for module in (uploads, requests, listing, events, results, commands, images, webhooks, operations):
         app.include_router(module.router)
     _document_problems(app)
     return app

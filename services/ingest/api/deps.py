@@ -12,6 +12,7 @@ from fastapi import Depends, Path, Request
 from imagepress.blobs import Blobs
 from imagepress.mongo import Database
 from services.ingest import queries
+from services.ingest.live import Live
 from services.ingest.problems import ProblemError
 from services.ingest.settings import IngestSettings
 
@@ -25,6 +26,7 @@ class Parts:
     blobs: Blobs
     reading: asyncio.Semaphore
     """How many uploads are read at once: each holds a thread and a few megabytes."""
+    live: Live
 
 
 def parts(request: Request) -> Parts:

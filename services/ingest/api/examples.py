@@ -42,3 +42,6 @@ STATUS: Final[dict[str, Any]] = {
         }
     ],
 }
+
+SUMMARY: Final = {name: value for name, value in STATUS.items() if name != "details"}
+"""A request as the list and the events show it."""

@@ -10,12 +10,12 @@ from starlette.responses import JSONResponse
 from imagepress.documents import RequestStatus
 from services.ingest import cursors, queries, views
 from services.ingest.api.deps import Service
-from services.ingest.api.examples import STATUS
+from services.ingest.api.examples import SUMMARY
 from services.ingest.problems import ProblemEntry, ProblemError, documented
 
 router = APIRouter(tags=["requests"])
 
-_EXAMPLE = {"requests": [{name: value for name, value in STATUS.items() if name != "details"}], "next": None}
+_EXAMPLE = {"requests": [SUMMARY], "next": None}
 
 
 @router.get(

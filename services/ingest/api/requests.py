@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
-from services.ingest import queries, views
+from services.ingest import progress, queries, views
 from services.ingest.api.deps import Service, lookup
 from services.ingest.api.examples import STATUS
 from services.ingest.problems import documented
@@ -31,7 +31,7 @@ async def status(
     limit: Annotated[int | None, Query(ge=1, le=1_000_000, description="Number of rows; all without it")] = None,
 ) -> StreamingResponse:
     """Return the request and its rows in the order of the CSV, streamed: a large request never fills memory."""
-    request = await lookup(service, request_id)
+    [request] = await progress.counted(service.database, [await lookup(service, request_id)])
     last = None if limit is None else offset + limit - 1
     batches = queries.batches_of(service.database, str(request_id), first_row=offset, last_row=last)
     rows = _between(views.whole_rows(batches), offset, last)
