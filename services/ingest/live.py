@@ -18,6 +18,7 @@ from imagepress import logs, metrics
 from imagepress.documents import ENDED
 from imagepress.errors import TransientError
 from imagepress.lifecycle import Stop
+from imagepress.links import Links
 from imagepress.mongo import Database
 from imagepress.retry import Trouble
 from imagepress.settings import CommonSettings
@@ -57,18 +58,19 @@ class _Topic:
         self.changed = asyncio.Event()
 
 
-def state_of(request: dict[str, Any]) -> State:
+def state_of(request: dict[str, Any], links: Links) -> State:
     """Return the state of a request document, as its status shows it without rows."""
-    text = json.dumps(views.summary(request), ensure_ascii=False)
+    text = json.dumps(views.summary(request, links), ensure_ascii=False)
     return State(hashlib.sha256(text.encode()).hexdigest()[:16], text, request["status"] in ENDED)
 
 
 class Live:
     """The listeners of one process. `follow` works while `run` is a running task."""
 
-    def __init__(self, database: Database, settings: CommonSettings, stop: Stop) -> None:
+    def __init__(self, database: Database, settings: CommonSettings, links: Links, stop: Stop) -> None:
         """Prepare; the change stream is opened for the first listener."""
         self._database = database
+        self._links = links
         self._stop = stop
         # The look that makes up for everything the stream may have missed is the one that sees progress.
         self._wakeups = Wakeups(settings.model_copy(update={"sweep_seconds": LOOK_SECONDS}), stop)
@@ -80,7 +82,7 @@ class Live:
 
         Ends without the end of the request where the service stops.
         """
-        topic = self._topics.setdefault(request["_id"], _Topic(state_of(request)))
+        topic = self._topics.setdefault(request["_id"], _Topic(state_of(request, self._links)))
         topic.listeners += 1
         metrics.listeners.inc()
         self._followed.set()
@@ -125,7 +127,7 @@ class Live:
         """Tell everybody the present state of what they follow; one that is forgotten ends as it was seen last."""
         asked = dict(self._topics)
         found = await progress.find_requests(self._database, list(asked))
-        states = {request["_id"]: state_of(request) for request in found}
+        states = {request["_id"]: state_of(request, self._links) for request in found}
         for request_id, topic in asked.items():
             state = states.get(request_id) or replace(topic.state, ended=True)
             if state != topic.state:

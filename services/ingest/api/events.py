@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from services.ingest import progress
-from services.ingest.api.deps import Found, Service
+from services.ingest.api.deps import Counted, Service
 from services.ingest.api.examples import SUMMARY
 from services.ingest.problems import documented
 
@@ -21,12 +20,6 @@ RETRY_MS: Final = 1000
 """When a listener comes back whose connection broke: soon, since it is told one state and not all that it missed."""
 
 _EXAMPLE: Final = f"event: progress\ndata: {json.dumps(SUMMARY)}\nid: 5f3c01c2a1b0d9e8\n\nevent: end\ndata: …\n\n"
-
-
-async def counted_request(service: Service, request: Found) -> dict[str, Any]:
-    """Return the request that a path names with the counts of this moment: asked for while 503 can still be said."""
-    [counted] = await progress.counted(service.database, [request])
-    return counted
 
 
 @router.get(
@@ -41,7 +34,7 @@ async def counted_request(service: Service, request: Found) -> dict[str, Any]:
 )
 async def events(
     service: Service,
-    request: Annotated[dict[str, Any], Depends(counted_request)],
+    request: Counted,
     last_event_id: Annotated[
         str | None, Header(max_length=200, description="The last event seen, before the connection broke")
     ] = None,

@@ -14,6 +14,10 @@ STATUS: Final[dict[str, Any]] = {
     "ended_at": "2026-11-24T10:00:00.498Z",
     "images": {"total": 2, "succeeded": 1, "failed": 1},
     "bytes": {"input": 512_000, "output": 96_000},
+    "links": {
+        "result_csv": f"http://localhost:8000/api/requests/{REQUEST_ID}/result.csv",
+        "images_zip": f"http://localhost:8000/api/requests/{REQUEST_ID}/images.zip",
+    },
     "webhook": {"state": "delivered", "tries": 1, "next_attempt_at": None},
     "details": [
         {

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from imagepress import logs, metrics
 from imagepress.addresses import refusal_of_url
 from services.ingest import accepting, csv_rows
-from services.ingest.api.deps import Service
+from services.ingest.api.deps import Asking, Service
 from services.ingest.api.upload_options import Wishes
 from services.ingest.problems import ProblemEntry, ProblemError, documented
 from services.ingest.queries import Upload
@@ -47,6 +47,7 @@ class Accepted(BaseModel):
 )
 async def upload(
     service: Service,
+    asking: Asking,
     wishes: Wishes,
     file: Annotated[UploadFile, File(description="The CSV: `S. No.,Product Name,Input Image Urls`")],
     webhook_url: Annotated[
@@ -69,17 +70,18 @@ async def upload(
             images=checked.images,
             options=wishes.compression,
             webhook_url=url,
+            client=asking.client,
         )
         await accepting.accept(
             service.database, accepted, file.file, service.settings, encoding=wishes.encoding, skip=wishes.skip
         )
     metrics.uploads.labels("accepted").inc()
     log.info("upload accepted", request_id=accepted.request_id, rows=accepted.rows, images=accepted.images)
-    location = f"{service.settings.base_url}/api/status?request_id={accepted.request_id}"
     body = Accepted(
         request_id=accepted.request_id, status="pending", skipped=_skipped(checked) if wishes.skip else None
     )
-    return JSONResponse(body.model_dump(exclude_none=not wishes.skip), headers={"Location": location})
+    headers = {"Location": service.links.status(accepted.request_id)}
+    return JSONResponse(body.model_dump(exclude_none=not wishes.skip), headers=headers)
 
 
 def _refuse_bad(checked: csv_rows.Checked, *, skip: bool) -> None:
