@@ -6,6 +6,8 @@ from typing import Any, Final
 
 REQUEST_ID: Final = "6f1c1f0a-6f3e-4e0e-9a59-0d8f7f0f4b57"
 
+CSV: Final = "S. No.,Product Name,Input Image Urls\n1,SKU1,https://picsum.photos/200/300\n"
+
 STATUS: Final[dict[str, Any]] = {
     "request_id": REQUEST_ID,
     "status": "completed",

@@ -11,6 +11,7 @@ from imagepress.documents import RequestStatus
 from services.ingest import cursors, queries, views
 from services.ingest.api.deps import Asking, Service
 from services.ingest.api.examples import SUMMARY
+from services.ingest.api.models import Page
 from services.ingest.problems import ProblemEntry, ProblemError, documented
 
 router = APIRouter(tags=["requests"])
@@ -22,7 +23,7 @@ _EXAMPLE = {"requests": [SUMMARY], "next": None}
     "/api/requests",
     operation_id="list_requests",
     summary="All requests, newest first",
-    responses={200: {"content": {"application/json": {"example": _EXAMPLE}}}, **documented(422, 503)},
+    responses={200: {"model": Page, "content": {"application/json": {"example": _EXAMPLE}}}, **documented(422, 503)},
 )
 async def list_requests(
     service: Service,

@@ -25,6 +25,7 @@ _LINK: Final = {
 LINKED: Final = frozenset({"image", "result_csv", "images_zip"})
 """Operations that the service makes signed links to."""
 
+_NULL: Final = {"type": "null"}
 _METHODS: Final = frozenset({"get", "post", "put", "patch", "delete"})
 
 
@@ -44,9 +45,23 @@ def _complete(document: dict[str, Any]) -> None:
     problem = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     document["components"]["schemas"] |= {**problem.pop("$defs"), "Problem": problem}
     document["components"]["securitySchemes"] = {**_SCHEMES, "link": _LINK}
+    for schema in document["components"]["schemas"].values():
+        for name in schema.get("properties", {}).keys() - schema.get("required", []):
+            _never_null(schema["properties"][name])
     for path, operations in document["paths"].items():
         for method in _METHODS & operations.keys():
+            for parameter in operations[method].get("parameters", []):
+                _never_null(parameter["schema"])
             _say_who_may_call(path, operations[method])
+
+
+def _never_null(schema: dict[str, Any]) -> None:
+    """Say of something that may be left out that it is then left out: neither a form nor a query can carry null."""
+    kinds = schema.get("anyOf", [])
+    if _NULL in kinds:
+        kinds.remove(_NULL)
+        if len(kinds) == 1:
+            schema |= schema.pop("anyOf")[0]
 
 
 def _say_who_may_call(path: str, operation: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from imagepress.links import Links
 from services.ingest import progress, queries, views
 from services.ingest.api.deps import Asking, Service, lookup
 from services.ingest.api.examples import STATUS
+from services.ingest.api.models import Status
 from services.ingest.problems import documented
 
 router = APIRouter(tags=["requests"])
@@ -23,7 +24,10 @@ router = APIRouter(tags=["requests"])
     "/api/status",
     operation_id="status",
     summary="Status of a request, with every row",
-    responses={200: {"content": {"application/json": {"example": STATUS}}}, **documented(404, 422, 503)},
+    responses={
+        200: {"model": Status, "content": {"application/json": {"example": STATUS}}},
+        **documented(404, 422, 503),
+    },
 )
 async def status(
     service: Service,

@@ -32,7 +32,7 @@ class _Attributes(TypedDict):
     operation_id="sign_in",
     summary="Show a key once, and be known by a cookie",
     status_code=204,
-    responses=documented(401, 408, 413, 422, 429),
+    responses=documented(400, 401, 408, 413, 422, 429),
 )
 async def sign_in(service: Service, key: Annotated[Key, Body()]) -> Response:
     """Set a cookie that no script can read and no other site can send; a service without keys asks for none."""

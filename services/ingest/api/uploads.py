@@ -15,6 +15,7 @@ from imagepress import logs, metrics
 from imagepress.addresses import refusal_of_url
 from services.ingest import accepting, csv_rows, idempotency
 from services.ingest.api.deps import Asking, Service
+from services.ingest.api.examples import CSV, REQUEST_ID
 from services.ingest.api.upload_options import UploadOptions, Wishes
 from services.ingest.idempotency import Key
 from services.ingest.problems import ProblemEntry, ProblemError, documented
@@ -36,7 +37,7 @@ class Skipped(BaseModel):
 class Accepted(BaseModel):
     """An upload that will be finished, whatever happens."""
 
-    request_id: str = Field(examples=["6f1c1f0a-6f3e-4e0e-9a59-0d8f7f0f4b57"])
+    request_id: str = Field(examples=[REQUEST_ID])
     status: str = Field(examples=["pending"])
     skipped: Skipped | None = Field(None, description="Only with `on_error=skip`")
 
@@ -52,9 +53,10 @@ async def upload(
     service: Service,
     asking: Asking,
     wishes: Wishes,
-    file: Annotated[UploadFile, File(description="The CSV: `S. No.,Product Name,Input Image Urls`")],
+    file: Annotated[UploadFile, File(description="The CSV: `S. No.,Product Name,Input Image Urls`", examples=[CSV])],
     webhook_url: Annotated[
-        str | None, Form(description="Called when all is done", examples=["https://shop.example/hooks/imagepress"])
+        str | None,
+        Form(description="Called when all is done", examples=["https://shop.example/hooks/imagepress"]),
     ] = None,
     idempotency_key: Annotated[
         str | None,
