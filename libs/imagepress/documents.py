@@ -263,6 +263,11 @@ BATCH_INDEXES: Final = [
     ),
 ]
 
+KEYS_KEPT_SECONDS: Final = 24 * 3600
+"""How long the `Idempotency-Key` of an upload is remembered: for longer than anybody repeats a call."""
+
+IDEMPOTENCY_INDEXES: Final = [IndexModel([("created_at", ASCENDING)], name="ttl", expireAfterSeconds=KEYS_KEPT_SECONDS)]
+
 ATTEMPT_INDEXES: Final = [
     IndexModel([("request_id", ASCENDING), ("at", ASCENDING)], name="of_request"),
     IndexModel([("at", ASCENDING)], name="ttl", expireAfterSeconds=ATTEMPTS_KEPT_SECONDS),

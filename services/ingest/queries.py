@@ -27,7 +27,8 @@ from imagepress.mongo import Database, translated, translates
 # The first character after "/": ids of a request's batches lie between "{request_id}/" and "{request_id}0".
 _AFTER_SLASH: Final = "0"
 
-_SHOWN: Final[dict[str, Any]] = {"removed_at": {"$exists": False}}
+SHOWN: Final[dict[str, Any]] = {"removed_at": {"$exists": False}}
+"""Of a request that its client has not asked to forget."""
 
 
 Position = tuple[datetime, str]
@@ -114,18 +115,28 @@ def _webhook(url: str) -> WebhookDocument:
 
 
 @translates
-async def find_request(database: Database, request_id: str) -> dict[str, Any] | None:
-    """Return the request document, None where there is none or its client wants it forgotten."""
-    found: dict[str, Any] | None = await database.requests.find_one({"_id": request_id, **_SHOWN})
+async def find_request(database: Database, request_id: str, *, client: str | None = None) -> dict[str, Any] | None:
+    """Return the request document, None where there is none, it is not `client`'s, or is wanted forgotten."""
+    found: dict[str, Any] | None = await database.requests.find_one({"_id": request_id, **_of(client), **SHOWN})
     return found
+
+
+def _of(client: str | None) -> dict[str, Any]:
+    """Return the condition for requests of `client`; of everybody's where it is None."""
+    return {} if client is None else {"client": client}
 
 
 @translates
 async def list_requests(
-    database: Database, *, status: RequestStatus | None, before: Position | None, limit: int
+    database: Database,
+    *,
+    client: str | None,
+    status: RequestStatus | None,
+    before: Position | None,
+    limit: int,
 ) -> list[dict[str, Any]]:
-    """Return at most `limit` request documents, newest first, older than the position `before`."""
-    wanted: dict[str, Any] = dict(_SHOWN)
+    """Return at most `limit` request documents of a client, or of all, newest first, older than `before`."""
+    wanted: dict[str, Any] = {**_of(client), **SHOWN}
     if status:
         wanted["status"] = status
     if before:
@@ -175,7 +186,7 @@ async def commit_retry(database: Database, request_id: str, run: int, *, has_web
     if has_webhook:
         values |= {"webhook.state": WebhookState.WAITING, "webhook.tries": 0}
     result = await database.requests.update_one(
-        {"_id": request_id, "run": run - 1, "status": {"$nin": ACTIVE}, **_SHOWN},
+        {"_id": request_id, "run": run - 1, "status": {"$nin": ACTIVE}, **SHOWN},
         {
             "$set": values,
             "$unset": {
