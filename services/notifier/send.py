@@ -26,6 +26,9 @@ from services.notifier.settings import NotifierSettings
 ANSWER_BYTES: Final = 16 * 1024
 """What is read of an answer, on the wire and decompressed: a receiver has said all with its status."""
 
+ANSWER_SECONDS: Final = 1.0
+"""How long more of it is waited for once the status has come: a body that drips holds no place of its host for it."""
+
 ANSWER_KEPT: Final = 1024
 """Characters of an answer that are kept for people to read."""
 
@@ -75,11 +78,12 @@ class Sender:
                 )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return _failed(error, _milliseconds(clock() - began))
-        latency_ms = _milliseconds(clock() - began)
+        answered = clock()
+        deadline = min(answered + ANSWER_SECONDS, began + self.seconds)
         return Result(
             status_code=response.status,
-            latency_ms=latency_ms,
-            answer=await _start_of(response, began + self.seconds),
+            latency_ms=_milliseconds(answered - began),
+            answer=await _start_of(response, deadline),
             retry_after=retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC)),
         )
 

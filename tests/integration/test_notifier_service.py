@@ -62,9 +62,11 @@ async def test_the_lease_of_a_dead_notifier_runs_out_and_its_webhook_is_sent(
     settings = make_settings(NotifierSettings, sweep_seconds=0.2, notifier_metrics_port=free_port())
     async with serve_receiver() as receiver:
         (dead,) = await ended(database, receiver.url("/"))
-        await queries.claim_due(database, worker="dead", seconds=1, limit=1, room=lambda _: 1, full=())
+        await queries.claim_due(database, queries.ahead(None, ()), worker="dead", seconds=1, limit=1, room=lambda _: 1)
         (alive,) = await ended(database, receiver.url("/"))
-        await queries.claim_due(database, worker="alive", seconds=3600, limit=1, room=lambda _: 1, full=())
+        await queries.claim_due(
+            database, queries.ahead(None, ()), worker="alive", seconds=3600, limit=1, room=lambda _: 1
+        )
         async with _serving(settings):
             await until_state(database, dead, WebhookState.DELIVERED)
         assert [call.json["request_id"] for call in receiver.received] == [dead]
