@@ -16,7 +16,7 @@ from imagepress.lifecycle import Stop
 from imagepress.mongo import connected
 from imagepress.settings import load
 from services.ingest import problems
-from services.ingest.api import commands, images, listing, operations, requests, results, uploads, webhooks
+from services.ingest.api import attempts, commands, images, listing, operations, requests, results, uploads, webhooks
 from services.ingest.api.deps import Parts
 from services.ingest.body_limit import BodyLimit
 from services.ingest.settings import IngestSettings
@@ -46,7 +46,7 @@ def create_app(settings: IngestSettings, stop: Stop | None = None) -> FastAPI:
     app = FastAPI(title="imagepress", version=VERSION, description=DESCRIPTION, lifespan=lifespan)
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes, seconds=settings.upload_seconds)
     problems.install(app)
-    for module in (uploads, requests, listing, results, commands, images, webhooks, operations):
+    for module in (uploads, requests, listing, results, commands, images, attempts, webhooks, operations):
         app.include_router(module.router)
     _document_problems(app)
     return app

@@ -14,7 +14,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from imagepress import signing
+from imagepress import documents, signing
 from imagepress.outbound import agent_name, forbidden_within, guarded_session, retry_after_seconds
 from imagepress.signing import SigningSecrets
 from services.notifier import message
@@ -64,7 +64,7 @@ class Sender:
         """POST a webhook once. Raises nothing for what a receiver does, and follows it nowhere."""
         now = datetime.now(UTC)
         body = message.body(due.request, self.base_url)
-        identity = message.webhook_id(due.request_id, due.run)
+        identity = documents.webhook_id(due.request_id, due.run)
         headers = signing.headers(identity, body, secrets=self.secrets.of(due.client), now=now)
         clock = asyncio.get_running_loop().time
         began = clock()
