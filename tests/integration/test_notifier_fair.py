@@ -181,3 +181,15 @@ async def test_a_look_ahead_takes_what_came_due_since_the_last_one(database: Dat
     assert [due.request_id for due in claims.taken] == [new]
     claims = await _claim(database, {"a.test": 8}, where=queries.ahead(None, ()))
     assert [due.request_id for due in claims.taken] == [old]
+
+
+async def test_what_is_given_back_comes_due_anew(database: Database) -> None:
+    """Released, or with a lease that ran out, a webhook that was due long ago is found by the next look ahead."""
+    long_ago = await _now(database) - timedelta(hours=1)
+    for give_back in (queries.release, lambda database, _: queries.expire(database)):
+        await ended(database, "http://a.test/", next_attempt_at=long_ago)
+        claims = await queries.claim_due(
+            database, queries.ahead(None, ()), worker="w", seconds=-1, limit=1, room=lambda _: 1
+        )
+        assert await give_back(database, claims.taken) == 1
+        assert len((await _claim(database, {"a.test": 8}, where=queries.ahead(60, ()))).taken) == 1
