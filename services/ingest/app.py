@@ -19,6 +19,7 @@ from imagepress.mongo import connected
 from imagepress.settings import load
 from services.ingest import problems
 from services.ingest.api import (
+    attempts,
     commands,
     events,
     images,
@@ -44,6 +45,12 @@ from services.ingest.zipping import Zipper
 log = logs.get(__name__)
 
 VERSION: Final = "0.1.0"
+
+_MODULES: Final = (
+    *(uploads, requests, listing, events, results, commands, images, attempts, webhooks),
+    *(sign_in, operations, pages),
+)
+"""In the order in which `/docs` shows them."""
 
 DESCRIPTION: Final = """
 Upload a CSV of products and image URLs. Every image is downloaded, compressed to JPEG quality 50 and stored, in the
@@ -75,8 +82,7 @@ def create_app(settings: IngestSettings, stop: Stop | None = None) -> FastAPI:
     app = FastAPI(title="imagepress", version=VERSION, description=DESCRIPTION, lifespan=lifespan)
     _protect(app, settings, links, sessions)
     problems.install(app)
-    parts = (uploads, requests, listing, events, results, commands, images, webhooks, sign_in, operations, pages)
-    for module in parts:
+    for module in _MODULES:
         app.include_router(module.router)
     openapi.install(app)
     return app

@@ -196,6 +196,8 @@ async def commit_retry(database: Database, request_id: str, run: int, *, has_web
                 "webhook.lease": "",
                 "webhook.next_attempt_at": "",
                 "webhook.not_before": "",
+                "webhook.schedule_from": "",
+                "webhook.settled_at": "",
             },
             "$currentDate": {"woken_at": True},
         },

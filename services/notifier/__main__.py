@@ -13,6 +13,7 @@ from imagepress.mongo import connected
 from imagepress.settings import load
 from imagepress.signing import SigningSecrets
 from imagepress.wakeups import Wakeups
+from services.notifier import queries
 from services.notifier.hosts import Hosts
 from services.notifier.loop import Notifier
 from services.notifier.send import open_sender
@@ -25,7 +26,7 @@ log = logs.get(__name__)
 async def notify(settings: NotifierSettings, stop: Stop) -> None:
     """Run the notifier service until the stop."""
     async with connected(settings, stop) as database, open_sender(settings) as sender:
-        wakeups = Wakeups(settings, stop)
+        wakeups = Wakeups(settings, stop, ignoring=queries.NO_WORK)
         hosts = Hosts(settings.webhook_per_host, asyncio.get_running_loop().time)
         name = f"{socket.gethostname()}:{os.getpid()}"
         notifier = Notifier(database, settings, sender, hosts, name=name, stop=stop)

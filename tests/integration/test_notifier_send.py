@@ -16,7 +16,7 @@ from imagepress.settings import load
 from services.notifier.decide import Result
 from services.notifier.names import ThreadResolver
 from services.notifier.queries import DueWebhook
-from services.notifier.send import ANSWER_KEPT, Sender, open_sender
+from services.notifier.send import ANSWER_KEPT, ANSWER_SECONDS, Sender, open_sender
 from services.notifier.settings import NotifierSettings
 from tests.support.origin import (
     Answer,
@@ -106,6 +106,19 @@ async def test_the_status_decides_whatever_the_body_is(answer: Answer, text: str
     assert (result.status_code, result.received, result.error) == (200, True, None)
     assert result.answer.startswith(text)
     assert len(result.answer) <= ANSWER_KEPT
+
+
+async def test_a_body_that_drips_holds_its_place_no_longer_than_a_second_or_so() -> None:
+    """The status has come, and decides: the rest is for people to read, and holds no place, whatever the deadline."""
+    clock = asyncio.get_running_loop().time
+    async with (
+        serve_receiver(dripping(0.05)) as receiver,
+        sending(webhook_timeout_seconds=30, webhook_connect_seconds=5) as sender,
+    ):
+        began = clock()
+        result = await sender.send(due(receiver.url("/")))
+        assert ANSWER_SECONDS <= clock() - began < 10
+    assert (result.received, result.answer[:3]) == (True, "xxx")
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])

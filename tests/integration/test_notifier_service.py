@@ -11,9 +11,10 @@ import httpx
 
 from deploy.local.mongod import ReplicaSet
 from deploy.local.processes import eventually, free_port
-from imagepress.documents import WebhookState
+from imagepress.documents import RequestStatus, WebhookState
 from imagepress.lifecycle import Stop
 from imagepress.mongo import Database, connected
+from imagepress.wakeups import Wakeups
 from services.notifier import queries
 from services.notifier.__main__ import notify
 from services.notifier.settings import NotifierSettings
@@ -55,6 +56,27 @@ async def test_the_end_of_a_run_is_told_at_once(database: Database, make_setting
         assert 'imagepress_webhook_attempts_total{outcome="delivered"}' in metrics
 
 
+async def test_what_brings_nothing_to_send_wakes_no_notifier(database: Database, make_settings: MakeSettings) -> None:
+    """A result, of whichever notifier, and a run that begins are passed over; a webhook that is due again is not."""
+    stop = Stop()
+    settings = make_settings(NotifierSettings, sweep_seconds=600)
+    wakeups = Wakeups(settings, stop, ignoring=queries.NO_WORK)
+    settled, begun, again = await ended(database, "http://x.test/", count=3)
+    touched = {"$currentDate": {"woken_at": True}}
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        tasks.create_task(wakeups.run())
+        turns = aiter(wakeups)
+        while not ((await anext(turns)).sweep and wakeups.is_open):
+            pass
+        for state in (WebhookState.DELIVERED, WebhookState.GIVEN_UP):
+            await database.requests.update_one({"_id": settled}, {"$set": {"webhook.state": state}, **touched})
+        await database.requests.update_one({"_id": begun}, {"$set": {"status": RequestStatus.PROCESSING}, **touched})
+        due = {"webhook.state": WebhookState.DUE, "webhook.tries": 7}
+        await database.requests.update_one({"_id": again}, {"$set": due, **touched})
+        assert (await anext(turns)).request_ids == {again}
+        stop.set()
+
+
 async def test_the_lease_of_a_dead_notifier_runs_out_and_its_webhook_is_sent(
     database: Database, make_settings: MakeSettings
 ) -> None:
@@ -62,9 +84,11 @@ async def test_the_lease_of_a_dead_notifier_runs_out_and_its_webhook_is_sent(
     settings = make_settings(NotifierSettings, sweep_seconds=0.2, notifier_metrics_port=free_port())
     async with serve_receiver() as receiver:
         (dead,) = await ended(database, receiver.url("/"))
-        await queries.claim_due(database, worker="dead", seconds=1, limit=1, room=lambda _: 1, full=())
+        await queries.claim_due(database, queries.ahead(None, ()), worker="dead", seconds=1, limit=1, room=lambda _: 1)
         (alive,) = await ended(database, receiver.url("/"))
-        await queries.claim_due(database, worker="alive", seconds=3600, limit=1, room=lambda _: 1, full=())
+        await queries.claim_due(
+            database, queries.ahead(None, ()), worker="alive", seconds=3600, limit=1, room=lambda _: 1
+        )
         async with _serving(settings):
             await until_state(database, dead, WebhookState.DELIVERED)
         assert [call.json["request_id"] for call in receiver.received] == [dead]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from imagepress.documents import webhook_id
 from imagepress.signing import SigningSecrets, headers, parse_secrets
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -17,6 +19,13 @@ ID = "msg_p5jXN8AQM9LWM0D4loKWxJek"
 BODY = b'{"test": 2432232314}'
 MOMENT = datetime.fromtimestamp(1614265330, UTC)
 SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_the_id_names_request_and_run() -> None:
+    """The same run has the same id for ever; a retry of the request is a run of its own; no dot ever stands in it."""
+    assert webhook_id("6f1c1f0a-6f3e-4e0e-9a59-0d8f7f0f4b57", 1) == "msg_6f1c1f0a6f3e4e0e9a590d8f7f0f4b57_1"
+    assert webhook_id("6f1c", 2) != webhook_id("6f1c", 1)
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", webhook_id("a.b:c/ü", 1))
 
 
 def _signed(text: str, *, client: str | None = None, now: datetime = MOMENT, body: bytes = BODY) -> dict[str, str]:
