@@ -116,6 +116,8 @@ async def test_an_upload_that_is_coming_in_is_accepted_before_the_end(busy: Busy
     async with _half_upload(ingest, busy.content) as half:
         stopping = asyncio.create_task(ingest.kill(signal.SIGTERM))
         await eventually(partial(_is_closed, ingest))
+        done, _ = await asyncio.wait({stopping}, timeout=0.5)
+        assert not done, "it does not wait for the upload"
         assert await half.finish() == b"HTTP/1.1 200 OK\r\n"
     assert await stopping == 0, ingest.said()
 
