@@ -39,7 +39,8 @@ CONTENT_TYPES: Final = {
 
 
 # A store that is away is waited for by whoever holds the batch: a call that is told so soon can be given back in time.
-_CLIENT: Final[ClientConfig] = {"connect_timeout": "5s", "timeout": "60s"}
+# Options given here replace all of the environment's (AWS_ALLOW_HTTP …): the endpoint's own scheme says what is wanted.
+_CLIENT: Final[ClientConfig] = {"connect_timeout": "5s", "timeout": "60s", "allow_http": True}
 _RETRIES: Final[RetryConfig] = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
 
 _OS_ERROR: Final = re.compile(r"\(os error (\d+)\)")
@@ -74,7 +75,7 @@ class Blobs:
         try:
             if storage_url.startswith("file://"):
                 self._folder = Folder(Path(storage_url.removeprefix("file://")).resolve())
-                self._store: ObjectStore = LocalStore(self._folder.root, mkdir=True)
+                self._store: ObjectStore = LocalStore(self._folder.root)
             else:
                 self._store = from_url(storage_url, client_options=_CLIENT, retry_config=_RETRIES)
         except (BaseError, OSError, ValueError) as error:
@@ -91,6 +92,15 @@ class Blobs:
             raise RuntimeError("the image store is not a folder")
         with _translated(path, absent=StorageUnavailable):  # a folder that is gone may come back
             self._folder.put(path, data)
+
+    async def make_durable(self) -> None:
+        """Return when everything stored so far would outlive a power cut; in an object store each image does at once.
+
+        For a folder that is one call for many images (see `folder`): made before a document names them.
+        """
+        if self._folder is not None:
+            with _translated("", absent=StorageUnavailable):
+                await asyncio.to_thread(self._folder.sync)
 
     async def put(self, path: str, data: bytes) -> None:
         """Store `data` at `path`, whole or not at all."""
