@@ -15,8 +15,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from obstore import sign_async
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import LocalStore, from_url
+from obstore.store import HTTPStore, LocalStore, MemoryStore, from_url
 
 from imagepress.errors import ImagepressError, PermanentError, StartupError, StorageUnavailable
 from imagepress.folder import Folder
@@ -117,6 +118,16 @@ class Blobs:
         with _translated(path):
             meta = await self._store.head_async(path)
         return BlobInfo(size=meta["size"], content_type=content_type(path))
+
+    async def link(self, path: str, *, seconds: float) -> str:
+        """Return a presigned address from which anybody can GET the image at `path` for `seconds`.
+
+        Raises `TypeError` for a folder, which has none, and `StorageUnavailable` where no credentials can be had.
+        """
+        if isinstance(self._store, LocalStore | MemoryStore | HTTPStore):
+            raise TypeError("the image store cannot sign addresses")
+        with _translated(path):
+            return await sign_async(self._store, "GET", path, timedelta(seconds=seconds))
 
     async def read(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to, not including, `end`, in pieces."""
