@@ -61,22 +61,22 @@ def _cancelled(image: Document) -> Document:
     return {**image, "status": ImageStatus.FAILED, "error": error}
 
 
-def row_view(row: Document, base_url: str) -> Document:
+def row_view(row: Document, images_url: str) -> Document:
     """Return a row as the status shows it; `output_image_urls` has an entry, or null, for each input URL."""
     images = row["images"]
     return {
         "serial_number": row["serial_number"],
         "product_name": row["product_name"],
         "input_image_urls": [image["url"] for image in images],
-        "output_image_urls": [output_url(image, base_url) for image in images],
+        "output_image_urls": [output_url(image, images_url) for image in images],
         "errors": [{"url": image["url"], **image["error"]} for image in images if "error" in image],
         "images": [_sizes(image) for image in images if image.get("status") == ImageStatus.SUCCEEDED],
     }
 
 
-def output_url(image: Document, base_url: str) -> str | None:
-    """Return the link to a stored image, None where there is none."""
-    return f"{base_url}/compressed_images/{image['blob']}" if "blob" in image else None
+def output_url(image: Document, images_url: str) -> str | None:
+    """Return the link to a stored image (`IngestSettings.images_url` begins it), None where there is none."""
+    return f"{images_url}/{image['blob']}" if "blob" in image else None
 
 
 def _sizes(image: Document) -> Document:

@@ -78,6 +78,7 @@ class Claiming(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.id = self.world.run(self.world.fresh())
+        self.blobs = Blobs(self.world.watcher.storage_url)
         self.held: list[BatchRun] = []
         self.stalled: list[Stalled] = []
         self.seen = Seen()
@@ -120,13 +121,13 @@ class Claiming(RuleBasedStateMachine):
     @rule(which=which, stall=stalls)
     def conclude(self, which: int, stall: int) -> None:
         run = self.held.pop(which % len(self.held))
-        self._start(stall, lambda database: outcome.conclude(database, run, self.world.watcher))
+        self._start(stall, lambda database: outcome.conclude(database, run, self.blobs, self.world.watcher))
 
     @precondition(lambda self: self.held)
     @rule(which=which, stall=stalls)
     def give_back(self, which: int, stall: int) -> None:
         run = self.held.pop(which % len(self.held))
-        self._start(stall, lambda database: outcome.give_back(database, run, self.world.watcher))
+        self._start(stall, lambda database: outcome.give_back(database, run, self.blobs, self.world.watcher))
 
     @rule(stall=stalls)
     def cancel(self, stall: int) -> None:
@@ -150,7 +151,7 @@ class Claiming(RuleBasedStateMachine):
     async def _sweep(self, database: Database) -> None:
         # Ingests are left alone with their releases for some seconds: as if they had passed.
         await self.world.database.requests.update_one({"_id": self.id}, [{"$set": {"woken_at": _long_ago()}}])
-        await Sweep(database, Blobs(self.world.watcher.storage_url), self.world.watcher).run_once()
+        await Sweep(database, self.blobs, self.world.watcher).run_once()
 
     # What happens to them.
 
@@ -250,7 +251,7 @@ class Claiming(RuleBasedStateMachine):
                 run = self.held.pop()
                 for _, image in run.open_images():
                     run.settle(image, failure(FAILED, run.batch.run))
-                await outcome.conclude(self.world.database, run, self.world.watcher)
+                await outcome.conclude(self.world.database, run, self.blobs, self.world.watcher)
         await self._sweep(self.world.database)
 
 

@@ -61,7 +61,7 @@ async def test_what_was_cancelled_before_it_was_done_says_so() -> None:
     """In a cancelled batch, an image with an outcome keeps it, and one without has failed as cancelled."""
     done = {"url": "a", "status": "succeeded", "blob": "p", "bytes_in": 2, "bytes_out": 1, "kept_original": False}
     [row] = [row async for row in whole_rows(_stream(_batch("cancelled", (0, [done, {"url": "b"}]))))]
-    view = row_view(row, "http://ip")
+    view = row_view(row, "http://ip/compressed_images")
     assert view["output_image_urls"] == ["http://ip/compressed_images/p", None]
     assert [error["code"] for error in view["errors"]] == ["cancelled"]
 

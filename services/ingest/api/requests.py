@@ -37,7 +37,7 @@ async def status(
     rows = _between(views.whole_rows(batches), offset, last)
     # The first row is waited for here, so that a database that is away is still answered with 503.
     first = await anext(rows, None)
-    body = _document(views.summary(request), first, rows, service.settings.base_url)
+    body = _document(views.summary(request), first, rows, service.settings.images_url)
     return StreamingResponse(body, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
@@ -48,15 +48,15 @@ async def _between(rows: AsyncIterator[dict[str, Any]], first: int, last: int | 
 
 
 async def _document(
-    summary: dict[str, Any], first: dict[str, Any] | None, rows: AsyncIterator[dict[str, Any]], base_url: str
+    summary: dict[str, Any], first: dict[str, Any] | None, rows: AsyncIterator[dict[str, Any]], images_url: str
 ) -> AsyncIterator[bytes]:
     """Yield the JSON text: the summary, and `details` written row by row."""
     yield (_json(summary)[:-1] + ', "details": [').encode()
     if first is not None:
-        yield _json(views.row_view(first, base_url)).encode()
+        yield _json(views.row_view(first, images_url)).encode()
     buffer: list[str] = []
     async for row in rows:
-        buffer.append(_json(views.row_view(row, base_url)))
+        buffer.append(_json(views.row_view(row, images_url)))
         if len(buffer) == 100:  # a write to the socket for each row would cost more than the row
             yield (", " + ", ".join(buffer)).encode()
             buffer.clear()

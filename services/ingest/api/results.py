@@ -26,7 +26,7 @@ _CSV = {"text/csv": {"schema": {"type": "string"}}}
 async def result(service: Service, request: Found) -> StreamingResponse:
     """Return the rows as they are by now, plus `Output Image Urls` and `Errors`; no cell is read as a formula."""
     rows = views.whole_rows(queries.batches_of(service.database, request["_id"]))
-    pieces = result_csv.text(rows, service.settings.base_url)
+    pieces = result_csv.text(rows, service.settings.images_url)
     # The first piece is waited for here, so that a database that is away is still answered with 503.
     first = await anext(pieces)
     headers = {
