@@ -118,6 +118,8 @@ class BatchDocument(TypedDict):
     """Leases that ran out (a returned batch does not count): two of them lead to quarantine."""
     lease: NotRequired[Lease]
     staged_at: datetime
+    staged_from: NotRequired[str]
+    """Status before a retry staged it: a retry that is never committed leaves the batch as it was."""
     rows: list[RowDocument]
     options: Options
     succeeded: int
@@ -224,6 +226,9 @@ def image_path(request_id: str, row: int, n: int, digest: str, extension: str) -
     """Return where an image is stored: its hex SHA-256 `digest` makes the path name one content for ever."""
     return f"{request_id}/{row:06}-{n:02}-{digest[:8]}.{extension}"
 
+
+STAGED_FOR_SECONDS: Final = 3600
+"""How long staged batches may wait for the commit before they are taken for those of a dead ingest."""
 
 ATTEMPTS_KEPT_SECONDS: Final = 90 * 24 * 3600
 """How long the log of webhook attempts is kept."""

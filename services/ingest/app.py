@@ -62,7 +62,12 @@ Errors are `application/problem+json` (RFC 9457), with `errors` where there are 
 
 def create_app(settings: IngestSettings, stop: Stop | None = None) -> FastAPI:
     """Return the application; nothing is opened before its lifespan begins, which waits for MongoDB until `stop`."""
-    links = Links(settings.base_url, settings.api_keys.link_secret(), settings.link_seconds)
+    links = Links(
+        settings.base_url,
+        settings.api_keys.link_secret(),
+        settings.link_seconds,
+        settings.public_image_base_url.rstrip("/"),
+    )
     sessions = Sessions(settings.api_keys, settings.sign_in_seconds)
 
     @asynccontextmanager
