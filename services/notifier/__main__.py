@@ -44,6 +44,8 @@ async def notify(settings: NotifierSettings, stop: Stop) -> None:
         hosts = Hosts(settings.webhook_per_host, asyncio.get_running_loop().time)
         name = f"{socket.gethostname()}:{os.getpid()}"
         notifier = Notifier(database, settings, sender, hosts, name=name, stop=stop)
+        metrics.webhook_hosts_resting.set_function(lambda: hosts.resting)
+        metrics.webhook_posts.set_function(hosts.in_flight.total)
         sweeper = Sweeper(database, stop, spread_seconds=settings.sweep_seconds / 10)
         tasks.create_task(wakeups.run(), name="change stream")
         tasks.create_task(sweeper.run(), name="sweep")

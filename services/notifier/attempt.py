@@ -90,6 +90,8 @@ def _tell(outcome: Outcome) -> None:
     word = _word(outcome.decision)
     metrics.webhook_attempts.labels(word).inc()
     metrics.webhook_seconds.observe(result.latency_ms / 1000)
+    if word == "delivered" and not due.tries:
+        metrics.webhook_delay_seconds.observe(due.waited + result.latency_ms / 1000)
     log.info(
         f"webhook {word}",
         request_id=due.request_id,
