@@ -233,6 +233,9 @@ STAGED_FOR_SECONDS: Final = 3600
 ATTEMPTS_KEPT_SECONDS: Final = 90 * 24 * 3600
 """How long the log of webhook attempts is kept."""
 
+_NEWEST: Final = [("created_at", DESCENDING), ("_id", DESCENDING)]
+_OF_A_CLIENT: Final = {"client": {"$exists": True}}
+
 REQUEST_INDEXES: Final = [
     IndexModel([("status", ASCENDING), ("created_at", ASCENDING)], name="active"),
     # Due webhooks that nobody holds, soonest first: a document without a lease sorts under null.
@@ -258,7 +261,15 @@ REQUEST_INDEXES: Final = [
         name="webhook_leases",
         partialFilterExpression={"webhook.lease.expires_at": {"$exists": True}},
     ),
-    IndexModel([("created_at", DESCENDING), ("_id", DESCENDING)], name="newest"),
+    # The list, newest first: of everybody or of one client, of all statuses or of one. Each reads what it shows only.
+    IndexModel(_NEWEST, name="newest"),
+    IndexModel([("status", ASCENDING), *_NEWEST], name="newest_of_status"),
+    IndexModel([("client", ASCENDING), *_NEWEST], name="newest_of_client", partialFilterExpression=_OF_A_CLIENT),
+    IndexModel(
+        [("client", ASCENDING), ("status", ASCENDING), *_NEWEST],
+        name="newest_of_client_and_status",
+        partialFilterExpression=_OF_A_CLIENT,
+    ),
     IndexModel([("removed_at", ASCENDING)], name="removed", partialFilterExpression={"removed_at": {"$exists": True}}),
 ]
 
