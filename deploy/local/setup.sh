@@ -24,6 +24,20 @@ missing_packages() {
   fi
 }
 
+# Only the tests of the images need these: root, as in CI, gets them; others are told, and all else works without.
+container_packages() {
+  local missing=() name
+  for name in buildah mmdebstrap; do
+    command -v "$name" >/dev/null || missing+=("$name")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    printf '%s\n' "${missing[@]}"
+  else
+    say "the tests of the images need more: sudo apt-get install -y --no-install-recommends ${missing[*]}"
+  fi
+}
+
 install_packages() {
   [ $# -gt 0 ] || return 0
   if ! command -v apt-get >/dev/null; then
@@ -40,7 +54,7 @@ install_packages() {
 }
 
 python=$(find_python)
-mapfile -t packages < <(missing_packages)
+mapfile -t packages < <(missing_packages; container_packages)
 install_packages "${packages[@]}"
 
 say "installing the locked dependencies into .venv"

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from imagepress import logs
+from imagepress import __version__, logs
 from imagepress.blobs import Blobs
 from imagepress.errors import StartupError
 from imagepress.lifecycle import Stop
@@ -20,8 +20,6 @@ from services.ingest.api import commands, images, listing, operations, requests,
 from services.ingest.api.deps import Parts
 from services.ingest.body_limit import BodyLimit
 from services.ingest.settings import IngestSettings
-
-VERSION: Final = "0.1.0"
 
 DESCRIPTION: Final = """
 Upload a CSV of products and image URLs. Every image is downloaded, compressed to JPEG quality 50 and stored, in the
@@ -43,7 +41,7 @@ def create_app(settings: IngestSettings, stop: Stop | None = None) -> FastAPI:
             )
             yield
 
-    app = FastAPI(title="imagepress", version=VERSION, description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(title="imagepress", version=__version__, description=DESCRIPTION, lifespan=lifespan)
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes, seconds=settings.upload_seconds)
     problems.install(app)
     for module in (uploads, requests, listing, results, commands, images, webhooks, operations):
