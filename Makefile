@@ -24,13 +24,14 @@ test: $(READY)  ## unit, integration and end-to-end tests, on a real MongoDB
 up: $(READY)  ## the whole system on this machine, with a MongoDB of its own; Ctrl-C ends it
 	@$(PYTHON) -m deploy.local.up
 
-check: $(READY)  ## lint, format, types, layers, containers
+check: $(READY)  ## lint, format, types, layers, containers, manifests
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@PYTHONPATH=. .venv/bin/lint-imports
 	@.venv/bin/hadolint deploy/docker/Dockerfile
 	@.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+	@$(PYTHON) -m tests.support.manifests
 
 bench: $(BENCH_READY)  ## measure, and print one JSON object as the last line
 	@$(PYTHON) -m tests.bench
