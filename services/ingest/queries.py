@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from imagepress.documents import (
     ACTIVE,
+    KNOWN,
     SCHEMA,
     BatchDocument,
     BatchStatus,
@@ -21,7 +22,7 @@ from imagepress.documents import (
     WebhookState,
     batch_id,
 )
-from imagepress.errors import ConflictError
+from imagepress.errors import ConflictError, NewerSchema
 from imagepress.mongo import Database, translated, translates
 
 # The first character after "/": ids of a request's batches lie between "{request_id}/" and "{request_id}0".
@@ -58,6 +59,7 @@ def batch_document(upload: Upload, seq: int, rows: list[RowDocument], staged_at:
         "claims": 0,
         "expiries": 0,
         "staged_at": staged_at,
+        "schema": SCHEMA,
         "rows": rows,
         "options": upload.options,
         "succeeded": 0,
@@ -115,8 +117,10 @@ def _webhook(url: str) -> WebhookDocument:
 
 @translates
 async def find_request(database: Database, request_id: str) -> dict[str, Any] | None:
-    """Return the request document, None where there is none or its client wants it forgotten."""
+    """Return the request document, None where there is none or its client wants it forgotten. Raises `NewerSchema`."""
     found: dict[str, Any] | None = await database.requests.find_one({"_id": request_id, **_SHOWN})
+    if found and found["schema"] > SCHEMA:
+        raise NewerSchema
     return found
 
 
@@ -125,7 +129,7 @@ async def list_requests(
     database: Database, *, status: RequestStatus | None, before: Position | None, limit: int
 ) -> list[dict[str, Any]]:
     """Return at most `limit` request documents, newest first, older than the position `before`."""
-    wanted: dict[str, Any] = dict(_SHOWN)
+    wanted: dict[str, Any] = {**_SHOWN, **KNOWN}
     if status:
         wanted["status"] = status
     if before:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from imagepress import leases
-from imagepress.documents import WebhookState
+from imagepress.documents import KNOWN, WebhookState
 from imagepress.mongo import Database, translates
 
 Document = dict[str, Any]
@@ -19,7 +19,7 @@ WINDOW: Final = 4
 """Due webhooks looked at for each free place, so that a host with many is seen to be one among others."""
 
 # Equality with null also matches what has no lease at all, and is what the index sorts first.
-_FREE: Final[Document] = {"webhook.state": WebhookState.DUE, "webhook.lease.token": None}
+_FREE: Final[Document] = {"webhook.state": WebhookState.DUE, "webhook.lease.token": None, **KNOWN}
 _NOW_DUE: Final[Document] = {"$expr": {"$lte": ["$webhook.next_attempt_at", "$$NOW"]}}
 
 
