@@ -11,19 +11,23 @@ from imagepress.mongo import Database, translates
 MOST: Final = 10_000
 """What is counted at most: enough to be alarmed and to scale by, and some milliseconds for the database."""
 
+LOOKED_AT: Final = 100
+"""Pending requests, oldest first, that are asked since when they wait."""
+
 Document = dict[str, Any]
 
 
 @translates
 async def note_batches(database: Database) -> None:
-    """Count the pending batches, and note how long the oldest request has waited for its first claim."""
+    """Count the pending batches, and note how long a request has waited for its first claim at most."""
     pending = {"status": BatchStatus.PENDING}
     number = await database.batches.count_documents(pending, limit=MOST, hint="pending")
     oldest: list[Document] = [
         {"$match": {"status": RequestStatus.PENDING}},
         {"$sort": {"created_at": 1}},
-        {"$limit": 1},
-        {"$project": {"age": _age("$created_at")}},
+        {"$limit": LOOKED_AT},
+        # A retried request is as old as ever, but waits only since it was woken.
+        {"$group": {"_id": None, "age": {"$max": _age("$woken_at")}}},
     ]
     found = await database.requests.aggregate(oldest, hint="active").to_list(1)
     _note("batch", number, found[0]["age"] if found else 0)

@@ -11,6 +11,10 @@ import os
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+http_answers = Counter("imagepress_http_answers_total", "Answers by operation and status", ["operation", "status"])
+http_seconds = Histogram(
+    "imagepress_http_seconds", "Seconds from the head of a call to the first byte of its answer", ["operation"]
+)
 uploads = Counter("imagepress_uploads_total", "Uploads by outcome", ["outcome"])
 images = Counter("imagepress_images_total", "Images that ended, by outcome and error code", ["outcome", "code"])
 image_bytes = Counter("imagepress_image_bytes_total", "Bytes fetched and stored", ["direction"])
@@ -34,7 +38,7 @@ queue_depth = Gauge(
 )
 queue_oldest_seconds = Gauge(
     "imagepress_queue_oldest_seconds",
-    "How long the oldest request has waited for its first claim, or the oldest webhook since it was due",
+    "The longest that a request has waited for its first claim, or a webhook since it was due",
     ["kind"],
     multiprocess_mode="max",
 )

@@ -19,6 +19,7 @@ from services.ingest import problems
 from services.ingest.api import commands, images, listing, operations, requests, results, uploads, webhooks
 from services.ingest.api.deps import Parts
 from services.ingest.body_limit import BodyLimit
+from services.ingest.http_metrics import HttpMetrics
 from services.ingest.settings import IngestSettings
 
 VERSION: Final = "0.1.0"
@@ -46,6 +47,7 @@ def create_app(settings: IngestSettings, stop: Stop | None = None) -> FastAPI:
     app = FastAPI(title="imagepress", version=VERSION, description=DESCRIPTION, lifespan=lifespan)
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes, seconds=settings.upload_seconds)
     problems.install(app)
+    app.add_middleware(HttpMetrics)  # added last, so the outermost: it sees what the others refuse
     for module in (uploads, requests, listing, results, commands, images, webhooks, operations):
         app.include_router(module.router)
     _document_problems(app)
