@@ -38,11 +38,11 @@ class ObjectStore:
 
 
 @contextmanager
-def serve_s3(folder: Path) -> Iterator[ObjectStore]:
-    """Serve S3 until the context ends, with its log in `folder`."""
-    port = free_port()
+def serve_s3(folder: Path, port: int = 0) -> Iterator[ObjectStore]:
+    """Serve S3 until the context ends, on `port` or a free one, with what the server says in `folder`."""
+    port = port or free_port()
     url = f"http://127.0.0.1:{port}"
-    with (folder / "s3.log").open("wb") as log:
+    with (folder / "s3.out").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
             stdin=subprocess.DEVNULL,
