@@ -18,10 +18,14 @@ find_python() {
 
 missing_packages() {
   "$python" -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv
-  # The embedded mongod is linked against libcurl. ldconfig is not on every user's PATH.
-  if [ "$(uname -s)" = Linux ] && ! PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep -q 'libcurl\.so\.4'; then
-    echo libcurl4
-  fi
+  [ "$(uname -s)" = Linux ] || return 0
+  # The embedded mongod is linked against libcurl; the image engine takes JPEGs through TurboJPEG.
+  has_library 'libcurl\.so\.4' || echo libcurl4
+  has_library 'libturbojpeg\.so\.0' || { grep -q '^ID=ubuntu' /etc/os-release && echo libturbojpeg || echo libturbojpeg0; }
+}
+
+has_library() {
+  PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep "$1" >/dev/null  # not -q: pipefail; nor is ldconfig on every PATH
 }
 
 install_packages() {

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from PIL import Image
 
+from . import turbo
 from .colour import correction, to_srgb
 from .decode import decode
 from .encode import encodable, encode
@@ -15,6 +16,7 @@ from .geometry import orientation, scaled, target_size, upright
 from .inspect import open_header
 from .keep import kept
 from .model import Compressed, Options
+from .sniff import sniff
 
 # File name endings and content types, by Pillow's name of the format (RFC 9649 for WebP, the AVIF specification).
 _KINDS: Final = {
@@ -52,18 +54,47 @@ def compress(data: bytes, options: Options, *, max_pixels: int) -> Compressed:
     it is `data` without its metadata. Pure, and may be called from several threads at once. Raises ImageError, with
     `not_an_image`, `unsupported_format`, `corrupt` or `too_many_pixels` (more than `max_pixels`, by the header).
     """
+    pressed = _transcoded(data, options, max_pixels) or _through_pixels(data, options, max_pixels)
+    original = kept(pressed.source, data) if pressed.untouched and len(pressed.data) > len(data) else None
+    extension, content_type = _KINDS[options.format.upper() if original is None else pressed.source]
+    return Compressed(original or pressed.data, extension, content_type, *pressed.size, original is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pressed:
+    """A picture encoded anew: its bytes, its size, the format it came in; `untouched`: its pixels were right before."""
+
+    data: bytes
+    size: tuple[int, int]
+    source: str
+    untouched: bool
+
+
+def _transcoded(data: bytes, options: Options, max_pixels: int) -> _Pressed | None:
+    """Return a photograph of which nothing but the coding changes, or None: most that shops have are like that."""
+    if options.format != "jpeg" or sniff(data) != "JPEG":
+        return None
+    name, source = open_header(data, options, max_pixels=max_pixels)
+    turn = orientation(source)
+    if turn != 1 or target_size(source.size, turn, options) != source.size:
+        return None
+    if correction(source.mode, source.info.get("icc_profile")):
+        return None
+    coded = turbo.transcode(data, source.size, options.quality)
+    return _Pressed(coded, source.size, name, untouched=True) if coded else None
+
+
+def _through_pixels(data: bytes, options: Options, max_pixels: int) -> _Pressed:
+    """Return any picture, decoded and encoded by Pillow."""
     picture = _picture(data, options, max_pixels)
-    width, height = picture.image.size
-    if picture.is_large:
+    size, name, untouched, is_large = picture.image.size, picture.format, picture.untouched, picture.is_large
+    if is_large:
         _ALLOCATOR.clear_cache()
     pressed = encode(picture.image, options)
-    name, untouched, is_large = picture.format, picture.untouched, picture.is_large
     del picture
     if is_large:
         _ALLOCATOR.clear_cache()
-    original = kept(name, data) if untouched and len(pressed) > len(data) else None
-    extension, content_type = _KINDS[options.format.upper() if original is None else name]
-    return Compressed(original or pressed, extension, content_type, width, height, original is not None)
+    return _Pressed(pressed, size, name, untouched)
 
 
 @dataclass(frozen=True, slots=True)
