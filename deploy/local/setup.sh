@@ -28,6 +28,19 @@ has_library() {
   PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep "$1" >/dev/null  # not -q: pipefail; nor is ldconfig on every PATH
 }
 
+# Only the tests of the page need a browser: root, as in CI, gets it; others are told, and all else works without.
+browser_package() {
+  local name
+  for name in chromium chromium-browser google-chrome; do
+    command -v "$name" >/dev/null && return
+  done
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo chromium
+  else
+    say "no Chromium on PATH; the tests of the page need it: sudo apt-get install -y --no-install-recommends chromium"
+  fi
+}
+
 install_packages() {
   [ $# -gt 0 ] || return 0
   if ! command -v apt-get >/dev/null; then
@@ -44,7 +57,7 @@ install_packages() {
 }
 
 python=$(find_python)
-mapfile -t packages < <(missing_packages)
+mapfile -t packages < <(missing_packages; browser_package)
 install_packages "${packages[@]}"
 
 say "installing the locked dependencies into .venv"

@@ -118,6 +118,8 @@ class BatchDocument(TypedDict):
     """Leases that ran out (a returned batch does not count): two of them lead to quarantine."""
     lease: NotRequired[Lease]
     staged_at: datetime
+    staged_from: NotRequired[str]
+    """Status before a retry staged it: a retry that is never committed leaves the batch as it was."""
     rows: list[RowDocument]
     options: Options
     succeeded: int
@@ -225,8 +227,14 @@ def image_path(request_id: str, row: int, n: int, digest: str, extension: str) -
     return f"{request_id}/{row:06}-{n:02}-{digest[:8]}.{extension}"
 
 
+STAGED_FOR_SECONDS: Final = 3600
+"""How long staged batches may wait for the commit before they are taken for those of a dead ingest."""
+
 ATTEMPTS_KEPT_SECONDS: Final = 90 * 24 * 3600
 """How long the log of webhook attempts is kept."""
+
+_NEWEST: Final = [("created_at", DESCENDING), ("_id", DESCENDING)]
+_OF_A_CLIENT: Final = {"client": {"$exists": True}}
 
 REQUEST_INDEXES: Final = [
     IndexModel([("status", ASCENDING), ("created_at", ASCENDING)], name="active"),
@@ -253,7 +261,15 @@ REQUEST_INDEXES: Final = [
         name="webhook_leases",
         partialFilterExpression={"webhook.lease.expires_at": {"$exists": True}},
     ),
-    IndexModel([("created_at", DESCENDING), ("_id", DESCENDING)], name="newest"),
+    # The list, newest first: of everybody or of one client, of all statuses or of one. Each reads what it shows only.
+    IndexModel(_NEWEST, name="newest"),
+    IndexModel([("status", ASCENDING), *_NEWEST], name="newest_of_status"),
+    IndexModel([("client", ASCENDING), *_NEWEST], name="newest_of_client", partialFilterExpression=_OF_A_CLIENT),
+    IndexModel(
+        [("client", ASCENDING), ("status", ASCENDING), *_NEWEST],
+        name="newest_of_client_and_status",
+        partialFilterExpression=_OF_A_CLIENT,
+    ),
     IndexModel([("removed_at", ASCENDING)], name="removed", partialFilterExpression={"removed_at": {"$exists": True}}),
 ]
 
@@ -279,6 +295,11 @@ BATCH_INDEXES: Final = [
         partialFilterExpression={"status": BatchStatus.STAGED},
     ),
 ]
+
+KEYS_KEPT_SECONDS: Final = 24 * 3600
+"""How long the `Idempotency-Key` of an upload is remembered: for longer than anybody repeats a call."""
+
+IDEMPOTENCY_INDEXES: Final = [IndexModel([("created_at", ASCENDING)], name="ttl", expireAfterSeconds=KEYS_KEPT_SECONDS)]
 
 ATTEMPT_INDEXES: Final = [
     IndexModel([("request_id", ASCENDING), ("at", ASCENDING)], name="of_request"),

@@ -7,6 +7,9 @@ import os
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+listeners = Gauge(
+    "imagepress_listeners", "Connections that follow live progress at this moment", multiprocess_mode="livesum"
+)
 uploads = Counter("imagepress_uploads_total", "Uploads by outcome", ["outcome"])
 images = Counter("imagepress_images_total", "Images that ended, by outcome and error code", ["outcome", "code"])
 image_bytes = Counter("imagepress_image_bytes_total", "Bytes fetched and stored", ["direction"])

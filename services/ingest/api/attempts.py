@@ -13,7 +13,7 @@ from starlette.responses import Response
 from imagepress.documents import ACTIVE, WebhookState, webhook_id
 from imagepress.errors import ConflictError
 from services.ingest import cursors, webhook_queries
-from services.ingest.api.deps import Found, Service
+from services.ingest.api.deps import Asking, Found, Service
 from services.ingest.api.examples import REQUEST_ID
 from services.ingest.problems import ProblemEntry, ProblemError, documented
 
@@ -147,9 +147,9 @@ async def redeliver(service: Service, request: WithWebhook) -> Webhook:
     summary="Send all webhooks again that were given up",
     responses=documented(422, 503),
 )
-async def redeliver_since(service: Service, since: Since) -> Redelivered:
+async def redeliver_since(service: Service, asking: Asking, since: Since) -> Redelivered:
     """Begin the schedule anew for every webhook given up since a moment: a receiver is well again after a long time."""
-    return Redelivered(webhooks=await webhook_queries.redeliver_since(service.database, since, client=None))
+    return Redelivered(webhooks=await webhook_queries.redeliver_since(service.database, since, client=asking.client))
 
 
 def _position(cursor: str | None) -> webhook_queries.Position | None:
