@@ -6,6 +6,7 @@ A *request* is one uploaded CSV. Its rows live in *batches*, the unit of claimin
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NotRequired, TypedDict
@@ -117,6 +118,8 @@ class BatchDocument(TypedDict):
     """Leases that ran out (a returned batch does not count): two of them lead to quarantine."""
     lease: NotRequired[Lease]
     staged_at: datetime
+    staged_from: NotRequired[str]
+    """Status before a retry staged it: a retry that is never committed leaves the batch as it was."""
     rows: list[RowDocument]
     options: Options
     succeeded: int
@@ -162,6 +165,8 @@ class WebhookDocument(TypedDict):
     """Tries before the last redelivery was asked for: the schedule begins anew behind them."""
     not_before: NotRequired[datetime]
     """When it was due before its host's breaker put it off: a host that is well again is not called earlier."""
+    settled_at: NotRequired[datetime]
+    """When it was delivered or given up."""
     lease: NotRequired[Lease]
 
 
@@ -209,10 +214,21 @@ def batch_id(request_id: str, seq: int) -> str:
     return f"{request_id}/{seq:06}"
 
 
+def webhook_id(request_id: str, run: int) -> str:
+    """Return the `webhook-id` of a run: the same at every attempt, after every restart and redelivery.
+
+    Without dots, which separate the parts of what is signed (Standard Webhooks 1.0.0).
+    """
+    return f"msg_{re.sub('[^A-Za-z0-9]', '', request_id)}_{run}"
+
+
 def image_path(request_id: str, row: int, n: int, digest: str, extension: str) -> str:
     """Return where an image is stored: its hex SHA-256 `digest` makes the path name one content for ever."""
     return f"{request_id}/{row:06}-{n:02}-{digest[:8]}.{extension}"
 
+
+STAGED_FOR_SECONDS: Final = 3600
+"""How long staged batches may wait for the commit before they are taken for those of a dead ingest."""
 
 ATTEMPTS_KEPT_SECONDS: Final = 90 * 24 * 3600
 """How long the log of webhook attempts is kept."""
@@ -233,6 +249,12 @@ REQUEST_INDEXES: Final = [
         [("webhook.host", ASCENDING), ("webhook.next_attempt_at", ASCENDING)],
         name="webhook_host",
         partialFilterExpression={"webhook.state": WebhookState.DUE},
+    ),
+    # What was given up since a moment, to be sent again.
+    IndexModel(
+        [("webhook.settled_at", ASCENDING)],
+        name="webhook_given_up",
+        partialFilterExpression={"webhook.state": WebhookState.GIVEN_UP},
     ),
     IndexModel(
         [("webhook.lease.expires_at", ASCENDING)],

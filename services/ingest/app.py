@@ -19,12 +19,14 @@ from imagepress.mongo import connected
 from imagepress.settings import load
 from services.ingest import problems
 from services.ingest.api import (
+    attempts,
     commands,
     events,
     images,
     listing,
     openapi,
     operations,
+    pages,
     requests,
     results,
     sign_in,
@@ -44,6 +46,12 @@ log = logs.get(__name__)
 
 VERSION: Final = "0.1.0"
 
+_MODULES: Final = (
+    *(uploads, requests, listing, events, results, commands, images, attempts, webhooks),
+    *(sign_in, operations, pages),
+)
+"""In the order in which `/docs` shows them."""
+
 DESCRIPTION: Final = """
 Upload a CSV of products and image URLs. Every image is downloaded, compressed to JPEG quality 50 and stored, in the
 background; follow the status, or be called by webhook when all is done.
@@ -54,7 +62,12 @@ Errors are `application/problem+json` (RFC 9457), with `errors` where there are 
 
 def create_app(settings: IngestSettings, stop: Stop | None = None) -> FastAPI:
     """Return the application; nothing is opened before its lifespan begins, which waits for MongoDB until `stop`."""
-    links = Links(settings.base_url, settings.api_keys.link_secret(), settings.link_seconds)
+    links = Links(
+        settings.base_url,
+        settings.api_keys.link_secret(),
+        settings.link_seconds,
+        settings.public_image_base_url.rstrip("/"),
+    )
     sessions = Sessions(settings.api_keys, settings.sign_in_seconds)
 
     @asynccontextmanager
@@ -74,7 +87,7 @@ def create_app(settings: IngestSettings, stop: Stop | None = None) -> FastAPI:
     app = FastAPI(title="imagepress", version=VERSION, description=DESCRIPTION, lifespan=lifespan)
     _protect(app, settings, links, sessions)
     problems.install(app)
-    for module in (uploads, requests, listing, events, results, commands, images, webhooks, sign_in, operations):
+    for module in _MODULES:
         app.include_router(module.router)
     openapi.install(app)
     return app

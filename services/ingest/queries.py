@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from imagepress.documents import (
     ACTIVE,
     SCHEMA,
+    STAGED_FOR_SECONDS,
     BatchDocument,
     BatchStatus,
     ImageStatus,
@@ -30,6 +31,8 @@ _AFTER_SLASH: Final = "0"
 SHOWN: Final[dict[str, Any]] = {"removed_at": {"$exists": False}}
 """Of a request that its client has not asked to forget."""
 
+COMMITTED_WITHIN: Final = timedelta(seconds=STAGED_FOR_SECONDS / 2)
+"""Until when what was staged may be committed: well before the sweep takes it for that of a dead ingest."""
 
 Position = tuple[datetime, str]
 """When a request was created, and its id: where it stands in the list of all."""
@@ -160,33 +163,46 @@ async def ask_to_cancel(database: Database, request_id: str, run: int) -> bool:
 
 
 @translates
-async def stage_failed(database: Database, request_id: str, run: int) -> int:
+async def stage_failed(database: Database, request_id: str, run: int, staged_at: datetime) -> int:
     """Stage the batches of an ended request that have images without success, for `run`; return how many images.
 
     Can be repeated: what an earlier try staged for the same run is counted again.
     """
+    staged = {"request_id": request_id, "status": BatchStatus.STAGED, "run": run}
+    # First what an earlier try left: if the sweep is quicker, and puts it back, it is staged anew below.
+    await database.batches.update_many(staged, {"$set": {"staged_at": staged_at}})
     done = {"$in": [BatchStatus.COMPLETED, BatchStatus.CANCELLED]}
     unfinished = {"rows": {"$elemMatch": {"images": {"$elemMatch": {"status": {"$ne": ImageStatus.SUCCEEDED}}}}}}
-    values = {"status": BatchStatus.STAGED, "run": run, "claims": 0, "expiries": 0}
+    values = {"status": BatchStatus.STAGED, "run": run, "claims": 0, "expiries": 0, "staged_at": staged_at}
     await database.batches.update_many(
         {"request_id": request_id, "status": done, "run": {"$lt": run}, **unfinished},
-        {"$set": values, "$currentDate": {"staged_at": True}},
+        [{"$set": {"staged_from": "$status", **values}}],
     )
     images = 0
-    staged = {"request_id": request_id, "status": BatchStatus.STAGED, "run": run}
     async for batch in database.batches.find(staged, {"rows.images.status": 1}):
         images += sum(image.get("status") != ImageStatus.SUCCEEDED for row in batch["rows"] for image in row["images"])
     return images
 
 
 @translates
-async def commit_retry(database: Database, request_id: str, run: int, *, has_webhook: bool) -> bool:
-    """Open run `run` of an ended request: the commit; return whether nobody else was first."""
+async def commit_retry(
+    database: Database, request_id: str, run: int, *, staged_at: datetime, has_webhook: bool
+) -> bool:
+    """Open run `run` of an ended request: the commit; return whether nobody else was first.
+
+    It comes too late where the sweep may have put back by now what was staged at `staged_at`.
+    """
     values: dict[str, Any] = {"run": run, "status": RequestStatus.PENDING, "images.failed": 0}
     if has_webhook:
         values |= {"webhook.state": WebhookState.WAITING, "webhook.tries": 0}
     result = await database.requests.update_one(
-        {"_id": request_id, "run": run - 1, "status": {"$nin": ACTIVE}, **SHOWN},
+        {
+            "_id": request_id,
+            "run": run - 1,
+            "status": {"$nin": ACTIVE},
+            "$expr": {"$lt": ["$$NOW", staged_at + COMMITTED_WITHIN]},
+            **SHOWN,
+        },
         {
             "$set": values,
             "$unset": {
@@ -196,6 +212,8 @@ async def commit_retry(database: Database, request_id: str, run: int, *, has_web
                 "webhook.lease": "",
                 "webhook.next_attempt_at": "",
                 "webhook.not_before": "",
+                "webhook.schedule_from": "",
+                "webhook.settled_at": "",
             },
             "$currentDate": {"woken_at": True},
         },
