@@ -29,6 +29,10 @@ log = logs.get(__name__)
 CHUNK: Final = 48
 
 
+class StagedTooLongAgo(TransientError):
+    """The upload was not stored in time; please send it again."""
+
+
 async def check(file: BinaryIO, *, max_images: int, encoding: str | None = None) -> Checked:
     """Read the whole file for its problems, in a thread."""
     return await asyncio.to_thread(_check, file, max_images, encoding)
@@ -50,7 +54,7 @@ async def accept(
 ) -> None:
     """Store a checked file, with `skip` only its good rows; returns once it is accepted.
 
-    Raises `DatabaseUnavailable` with nothing accepted.
+    Raises `DatabaseUnavailable`, or `StagedTooLongAgo` where this process has slept, with nothing accepted.
     """
     try:
         await _stage(database, upload, file, settings.batch_images, encoding, skip=skip)
@@ -68,7 +72,10 @@ async def accept(
 async def _stage(
     database: Database, upload: Upload, file: BinaryIO, batch_images: int, encoding: str | None, *, skip: bool = False
 ) -> None:
-    """Store every batch, staged. Raises `RuntimeError` if that were not exactly the images that were counted before."""
+    """Store every batch, staged.
+
+    Raises `StagedTooLongAgo`, and `RuntimeError` if that were not exactly the images that were counted before.
+    """
     file.seek(0)
     rows = batches(_rows(file, encoding, skip=skip), batch_images=batch_images)
     staged_at = await server_time(database)
@@ -81,6 +88,8 @@ async def _stage(
         )
     if images != upload.images:
         raise RuntimeError(f"{images} images were staged of an upload that has {upload.images}")
+    if await server_time(database) > staged_at + queries.COMMITTED_WITHIN:
+        raise StagedTooLongAgo
 
 
 def _rows(file: BinaryIO, encoding: str | None, *, skip: bool) -> Iterator[Row]:
