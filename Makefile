@@ -19,7 +19,7 @@ $(READY): pyproject.toml deploy/locks/dev.txt deploy/local/setup.sh deploy/local
 demo: $(READY)  ## run the main job on real photographs, start to webhook, and check the outcome
 	@$(PYTHON) -m deploy.local.demo
 
-test: $(TEST_READY)  ## unit, integration, end-to-end, browser and container tests, on a real MongoDB
+test: $(TEST_READY)  ## all tests, half a minute of chaos among them, on a real MongoDB
 	@$(PYTHON) -m pytest
 
 up: $(READY)  ## the whole system on this machine, with a MongoDB of its own; Ctrl-C ends it
