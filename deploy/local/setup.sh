@@ -18,9 +18,26 @@ find_python() {
 
 missing_packages() {
   "$python" -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv
-  # The embedded mongod is linked against libcurl. ldconfig is not on every user's PATH.
-  if [ "$(uname -s)" = Linux ] && ! PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep -q 'libcurl\.so\.4'; then
-    echo libcurl4
+  [ "$(uname -s)" = Linux ] || return 0
+  # The embedded mongod is linked against libcurl; the image engine takes JPEGs through TurboJPEG.
+  has_library 'libcurl\.so\.4' || echo libcurl4
+  has_library 'libturbojpeg\.so\.0' || { grep -q '^ID=ubuntu' /etc/os-release && echo libturbojpeg || echo libturbojpeg0; }
+}
+
+has_library() {
+  PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep "$1" >/dev/null  # not -q: pipefail; nor is ldconfig on every PATH
+}
+
+# Only the tests of the page need a browser: root, as in CI, gets it; others are told, and all else works without.
+browser_package() {
+  local name
+  for name in chromium chromium-browser google-chrome; do
+    command -v "$name" >/dev/null && return
+  done
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo chromium
+  else
+    say "no Chromium on PATH; the tests of the page need it: sudo apt-get install -y --no-install-recommends chromium"
   fi
 }
 
@@ -40,7 +57,7 @@ install_packages() {
 }
 
 python=$(find_python)
-mapfile -t packages < <(missing_packages)
+mapfile -t packages < <(missing_packages; browser_package)
 install_packages "${packages[@]}"
 
 say "installing the locked dependencies into .venv"

@@ -242,6 +242,7 @@ async def _ensure_indexes(database: Database) -> None:
     await database.requests.create_indexes(documents.REQUEST_INDEXES)
     await database.batches.create_indexes(documents.BATCH_INDEXES)
     await database.attempts.create_indexes(documents.ATTEMPT_INDEXES)
+    await database.idempotency.create_indexes(documents.IDEMPOTENCY_INDEXES)
 
 
 @asynccontextmanager

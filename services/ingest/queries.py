@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from imagepress.documents import (
     ACTIVE,
+    COMMITTED_WITHIN_SECONDS,
     SCHEMA,
-    STAGED_FOR_SECONDS,
     BatchDocument,
     BatchStatus,
     ImageStatus,
@@ -28,10 +28,10 @@ from imagepress.mongo import Database, translated, translates
 # The first character after "/": ids of a request's batches lie between "{request_id}/" and "{request_id}0".
 _AFTER_SLASH: Final = "0"
 
-_SHOWN: Final[dict[str, Any]] = {"removed_at": {"$exists": False}}
+SHOWN: Final[dict[str, Any]] = {"removed_at": {"$exists": False}}
+"""Of a request that its client has not asked to forget."""
 
-COMMITTED_WITHIN: Final = timedelta(seconds=STAGED_FOR_SECONDS / 2)
-"""Until when what was staged may be committed: well before the sweep takes it for that of a dead ingest."""
+COMMITTED_WITHIN: Final = timedelta(seconds=COMMITTED_WITHIN_SECONDS)
 
 Position = tuple[datetime, str]
 """When a request was created, and its id: where it stands in the list of all."""
@@ -117,18 +117,28 @@ def _webhook(url: str) -> WebhookDocument:
 
 
 @translates
-async def find_request(database: Database, request_id: str) -> dict[str, Any] | None:
-    """Return the request document, None where there is none or its client wants it forgotten."""
-    found: dict[str, Any] | None = await database.requests.find_one({"_id": request_id, **_SHOWN})
+async def find_request(database: Database, request_id: str, *, client: str | None = None) -> dict[str, Any] | None:
+    """Return the request document, None where there is none, it is not `client`'s, or is wanted forgotten."""
+    found: dict[str, Any] | None = await database.requests.find_one({"_id": request_id, **_of(client), **SHOWN})
     return found
+
+
+def _of(client: str | None) -> dict[str, Any]:
+    """Return the condition for requests of `client`; of everybody's where it is None."""
+    return {} if client is None else {"client": client}
 
 
 @translates
 async def list_requests(
-    database: Database, *, status: RequestStatus | None, before: Position | None, limit: int
+    database: Database,
+    *,
+    client: str | None,
+    status: RequestStatus | None,
+    before: Position | None,
+    limit: int,
 ) -> list[dict[str, Any]]:
-    """Return at most `limit` request documents, newest first, older than the position `before`."""
-    wanted: dict[str, Any] = dict(_SHOWN)
+    """Return at most `limit` request documents of a client, or of all, newest first, older than `before`."""
+    wanted: dict[str, Any] = {**_of(client), **SHOWN}
     if status:
         wanted["status"] = status
     if before:
@@ -190,7 +200,7 @@ async def commit_retry(
             "run": run - 1,
             "status": {"$nin": ACTIVE},
             "$expr": {"$lt": ["$$NOW", staged_at + COMMITTED_WITHIN]},
-            **_SHOWN,
+            **SHOWN,
         },
         {
             "$set": values,
@@ -202,6 +212,7 @@ async def commit_retry(
                 "webhook.next_attempt_at": "",
                 "webhook.not_before": "",
                 "webhook.schedule_from": "",
+                "webhook.settled_at": "",
             },
             "$currentDate": {"woken_at": True},
         },

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Any
 
-from imagepress.settings import OutboundSettings, Seconds, StorageSettings
+from pydantic import Field, PlainValidator
+from pydantic_settings import NoDecode
+
+from imagepress.settings import CommaSeparated, OutboundSettings, Seconds, StorageSettings
+from services.ingest.keys import Keys, parse_keys
+
+
+def _keys(value: Any) -> Any:
+    return parse_keys(value) if isinstance(value, str) else value
+
+
+ApiKeys = Annotated[Keys, NoDecode, PlainValidator(_keys)]
 
 
 class IngestSettings(OutboundSettings, StorageSettings):
@@ -21,16 +32,17 @@ class IngestSettings(OutboundSettings, StorageSettings):
     upload_seconds: Seconds = 300.0
     concurrent_uploads: int = Field(default=4, ge=1, le=64)
     turn_seconds: Seconds = 5.0
+    api_keys: ApiKeys = Keys()
+    link_seconds: Seconds = 604_800.0
+    sign_in_seconds: Seconds = 604_800.0
+    uploads_per_minute: float = Field(default=600.0, ge=0, le=1_000_000)
+    cors_origins: CommaSeparated = ()
+    trusted_proxies: CommaSeparated = ("127.0.0.1",)
 
     @property
     def base_url(self) -> str:
         """The address that links to images and statuses begin with, without a slash at its end."""
         return self.public_base_url.rstrip("/") or f"http://localhost:{self.ingest_port}"
-
-    @property
-    def images_url(self) -> str:
-        """What the links to stored images begin with, without a slash at its end."""
-        return self.public_image_base_url.rstrip("/") or f"{self.base_url}/compressed_images"
 
     def conflicts(self) -> list[str]:
         """Return what is wrong between fields."""

@@ -13,6 +13,7 @@ from imagepress.mongo import connected
 from imagepress.settings import load
 from imagepress.signing import SigningSecrets
 from imagepress.wakeups import Wakeups
+from services.notifier import queries
 from services.notifier.hosts import Hosts
 from services.notifier.loop import Notifier
 from services.notifier.send import open_sender
@@ -24,7 +25,7 @@ log = logs.get(__name__)
 
 async def notify(settings: NotifierSettings, stop: Stop) -> None:
     """Run the notifier service until the stop."""
-    wakeups = Wakeups(settings, stop)
+    wakeups = Wakeups(settings, stop, ignoring=queries.NO_WORK)
     notifier: Notifier | None = None
     checks = {
         "database": lambda: notifier.problem if notifier else "not reached yet",
@@ -43,6 +44,8 @@ async def notify(settings: NotifierSettings, stop: Stop) -> None:
         hosts = Hosts(settings.webhook_per_host, asyncio.get_running_loop().time)
         name = f"{socket.gethostname()}:{os.getpid()}"
         notifier = Notifier(database, settings, sender, hosts, name=name, stop=stop)
+        metrics.webhook_hosts_resting.set_function(lambda: hosts.resting)
+        metrics.webhook_posts.set_function(hosts.in_flight.total)
         sweeper = Sweeper(database, stop, spread_seconds=settings.sweep_seconds / 10)
         tasks.create_task(wakeups.run(), name="change stream")
         tasks.create_task(sweeper.run(), name="sweep")
@@ -52,7 +55,6 @@ async def notify(settings: NotifierSettings, stop: Stop) -> None:
 
 async def _ring(wakeups: Wakeups, notifier: Notifier, sweeper: Sweeper) -> None:
     async for wake_up in wakeups:
-        metrics.stream_open.set(wakeups.is_open)
         if wake_up.sweep:
             sweeper.due()
         notifier.wake()

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from imagepress import metrics
 from imagepress.blobs import Blobs
 from imagepress.documents import ImageStatus, image_path
-from imagepress.errors import ImageError, StorageUnavailable
+from imagepress.errors import ImageError, ImageErrorCode, StorageUnavailable
 from imagepress.retry import Trouble
 from services.watcher.budget import Budget
 from services.watcher.compress import Compressed, Options, compress, inspect
@@ -28,6 +28,8 @@ _FETCH: Final = metrics.stage_seconds.labels("fetch")
 _COMPRESS: Final = metrics.stage_seconds.labels("compress")
 _STORE: Final = metrics.stage_seconds.labels("store")
 _SUCCEEDED: Final = metrics.images.labels("succeeded", "")
+for _code in ImageErrorCode:
+    metrics.images.labels("failed", _code)
 _INPUT: Final = metrics.image_bytes.labels("input")
 _OUTPUT: Final = metrics.image_bytes.labels("output")
 

@@ -19,7 +19,7 @@ from imagepress.mongo import connected
 from imagepress.outbound import agent_name
 from imagepress.retry import Trouble
 from services.watcher.budget import Budget
-from services.watcher.compress import tune_allocator
+from services.watcher.compress import tune_allocator, turbo
 from services.watcher.fetch import FetchLimits, open_fetcher
 from services.watcher.image import Tools
 from services.watcher.loop import Worker
@@ -42,6 +42,8 @@ READY: Final = b"r"
 async def tools(settings: WatcherSettings) -> AsyncIterator[Tools]:
     """Open what working on images takes; closed at the end."""
     tune_allocator(max_pixels=settings.max_pixels)
+    if not turbo.available():
+        log.warning("libturbojpeg is not installed (Debian: libturbojpeg0); photographs take about twice as long")
     limits = FetchLimits(
         max_image_bytes=settings.max_image_bytes,
         connect_seconds=settings.fetch_connect_seconds,

@@ -7,9 +7,9 @@ import pytest
 
 from imagepress.blobs import BlobInfo, BlobNotFound, Blobs
 from imagepress.errors import SettingsError, StorageUnavailable
+from imagepress.links import Links
 from imagepress.mongo import Database
 from services.ingest.settings import IngestSettings
-from services.ingest.views import output_url
 from tests.conftest import MakeSettings
 from tests.support.api import serving
 from tests.support.object_store import BUCKET, ObjectStore
@@ -89,10 +89,13 @@ def test_a_folder_cannot_serve_its_images_itself(make_settings: MakeSettings) ->
         make_settings(IngestSettings, redirect_to_storage=True)
 
 
-def test_links_begin_with_the_address_that_serves_the_images(make_settings: MakeSettings) -> None:
-    """PUBLIC_IMAGE_BASE_URL, with or without a slash at its end; else the ingest's own address."""
-    image = {"blob": PATH}
-    ours = make_settings(IngestSettings, public_base_url="https://ip.example/")
-    assert output_url(image, ours.images_url) == f"https://ip.example/compressed_images/{PATH}"
-    theirs = make_settings(IngestSettings, public_image_base_url="https://cdn.example/shop/")
-    assert output_url(image, theirs.images_url) == f"https://cdn.example/shop/{PATH}"
+def test_links_begin_with_the_address_that_serves_the_images() -> None:
+    """PUBLIC_IMAGE_BASE_URL where there is one, else the ingest's own address; signed for both alike."""
+    ours, theirs = Links("https://ip.example"), Links("https://ip.example", images_url="https://cdn.example/shop")
+    assert ours.image(PATH) == f"https://ip.example/compressed_images/{PATH}"
+    assert theirs.image(PATH) == f"https://cdn.example/shop/{PATH}"
+    signed = [
+        Links("https://ip.example", b"secret", images_url=elsewhere, clock=lambda: 0.0).image(PATH).partition("?")[2]
+        for elsewhere in ("", "https://cdn.example/shop")
+    ]
+    assert signed[0] == signed[1] != ""

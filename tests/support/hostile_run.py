@@ -32,10 +32,10 @@ def outcome(data: bytes, options: Options, *, max_pixels: int) -> str:
     return "compressed"
 
 
-def peak_bytes() -> int:
-    """Return the most memory that this process has had since it began (not its parent's, as getrusage may)."""
+def memory_bytes(kind: str) -> int:
+    """Return what memory this process has (`VmRSS`) or has had at most (`VmHWM`; not its parent, as in getrusage)."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+    return 1024 * int(next(line for line in lines if line.startswith(kind)).split()[1])
 
 
 def main() -> None:
@@ -47,13 +47,13 @@ def main() -> None:
         ended = outcome(data, OPTIONS[0], max_pixels=max_pixels)
         assert ended == "compressed", f"{name}: {ended}"
     files = chain(given, islice(mutations(seed), number))
-    base, slowest, outcomes = peak_bytes(), 0.0, Counter[str]()
+    base, slowest, outcomes = memory_bytes("VmHWM"), 0.0, Counter[str]()
     for at, (what, data) in enumerate(files):
         print(at, what, flush=True)
         began = time.perf_counter()
         outcomes[outcome(data, OPTIONS[at % len(OPTIONS)], max_pixels=max_pixels)] += 1
         slowest = max(slowest, time.perf_counter() - began)
-    print(json.dumps({"outcomes": outcomes, "slowest": slowest, "grown": peak_bytes() - base}))
+    print(json.dumps({"outcomes": outcomes, "slowest": slowest, "grown": memory_bytes("VmHWM") - base}))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
@@ -27,13 +27,41 @@ def decode(image: ImageFile, options: Options) -> Image.Image:
     with judged():
         shrink_on_load(image, options)
         _match_key_to_depth(image)
+        if "_decoder" in vars(image):
+            vars(image)["_decoder"] = _Decoder(vars(image)["_decoder"])
         image.load()
-        # The WebP and AVIF decoders would otherwise keep the picture a second time for as long as the image lives.
-        vars(image).pop("_decoder", None)
         plain = _plain(image)
-    if plain is not image:
-        image.close()  # frees its pixels; its header stays readable
+        if plain is image:
+            # The same pixels without the file: its further pictures take memory, and encoders would look for them.
+            plain = image._new(image.im)
+    image.close()  # lets go of its pixels; its header stays readable
     return plain
+
+
+class _Decoder:
+    """Pillow's decoder of WebP or AVIF, freed when it has given its first picture rather than with the image.
+
+    It holds up to 8 bytes a pixel, which Pillow would otherwise keep while it takes the picture over.
+    """
+
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
+
+    def get_next(self) -> tuple[bytes, int]:
+        """Give the picture of a WebP, and its time."""
+        picture: tuple[bytes, int] | None = self._spent().get_next()
+        if picture is None:
+            raise EOFError("the picture is damaged")
+        return picture
+
+    def get_frame(self, number: int) -> tuple[bytes, int, int, int]:
+        """Give the picture of an AVIF, and its times."""
+        picture: tuple[bytes, int, int, int] = self._spent().get_frame(number)
+        return picture
+
+    def _spent(self) -> Any:
+        decoder, self._decoder = self._decoder, None
+        return decoder
 
 
 def _match_key_to_depth(image: ImageFile) -> None:

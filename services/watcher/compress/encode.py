@@ -21,14 +21,23 @@ _SETTINGS: Final[dict[OutputFormat, dict[str, Any]]] = {
 }
 
 
-def encode(image: Image.Image, options: Options) -> bytes:
-    """Return `image` (mode L, LA, RGB or RGBA, sRGB) as a file of `options.format` and `options.quality`.
+def encodable(image: Image.Image, options: Options) -> Image.Image:
+    """Return `image` (mode L, LA, RGB or RGBA) in a mode that `options.format` holds; the same object if it is in one.
 
-    JPEG cannot show transparency: what is seen through comes out white. Raises ImageError `too_many_pixels` if the
-    format cannot hold the picture.
+    JPEG cannot show transparency: what is seen through comes out white. Pillow would convert for WebP and AVIF itself,
+    but keep both pictures.
     """
     if options.format == "jpeg":
-        image = on_white(image)
+        return on_white(image)
+    modes = {"LA": "RGBA", "L": "RGB"} if options.format == "webp" else {"LA": "RGBA"}
+    return image.convert(modes[image.mode]) if image.mode in modes else image
+
+
+def encode(image: Image.Image, options: Options) -> bytes:
+    """Return `image` (`encodable`, sRGB) as a file of `options.format` and `options.quality`.
+
+    Raises ImageError `too_many_pixels` if the format cannot hold the picture.
+    """
     # Pillow copies comments, profiles and EXIF from here into the file, unless there is nothing to copy.
     image.info = {}
     out = BytesIO()

@@ -20,6 +20,7 @@ _TURNS: Final = {
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
+_STEPS: Final = (8, 4, 2, 1)  # by which Pillow lets libjpeg shrink
 _ON_ITS_SIDE: Final = 5  # orientations from here on swap width and height
 
 # The longest side that each format's files can have (libjpeg's JPEG_MAX_DIMENSION, RFC 9649 section 2.1, libavif's
@@ -65,6 +66,16 @@ def target_size(size: tuple[int, int], turn: int, options: Options) -> tuple[int
     scale = min(1.0, limit / width, limit / height, (options.max_width or width) / width)
     target = max(1, round(width * scale)), max(1, round(height * scale))
     return target[::-1] if turn >= _ON_ITS_SIDE else target
+
+
+def loaded_size(image: ImageFile.ImageFile, options: Options) -> tuple[int, int]:
+    """Return the size that `image` has when it is loaded after `shrink_on_load`."""
+    target = target_size(image.size, orientation(image), options) if image.format == "JPEG" else image.size
+    if target == image.size:
+        return image.size
+    scale = min(image.width // target[0], image.height // target[1])
+    step = next(step for step in _STEPS if step <= scale)
+    return -(-image.width // step), -(-image.height // step)
 
 
 def shrink_on_load(image: ImageFile.ImageFile, options: Options) -> None:

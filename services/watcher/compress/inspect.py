@@ -19,10 +19,10 @@ from imagepress.errors import ImageError, ImageErrorCode
 
 from .coded import coded_pixels
 from .faults import judged
-from .geometry import shrink_on_load
 from .model import Inspected, Options
 from .sniff import sniff
 from .strip.png import without_text
+from .weight import BYTES_A_PIXEL, weight
 
 # The parsers that strangers' files may reach. They are called by name rather than through Image.open, which would
 # also look for the further pictures of an MPO photograph, and raises KeyError where their index is damaged.
@@ -45,18 +45,20 @@ def inspect(data: bytes, options: Options | None = None, *, max_pixels: int) -> 
     """Read the header of the picture in `data` and nothing else.
 
     `options` tells what it will be compressed to, so that `pixels` can count what is really decoded. Raises
-    ImageError: `not_an_image`, `unsupported_format`, `corrupt`, or `too_many_pixels` (over `max_pixels`, by header).
+    ImageError: `not_an_image`, `unsupported_format`, `corrupt`, or `too_many_pixels`: over `max_pixels` by its
+    header, or over what their memory holds of its kind.
     """
-    name, image = open_header(data, max_pixels=max_pixels)
-    width, height = image.size
-    with judged():
-        claimed = _claimed_pixels(image, data)
-        shrink_on_load(image, options or Options())
-    return Inspected(name, width, height, _budget(image, claimed))
+    name, image, taken = _opened(data, options or Options(), max_pixels)
+    return Inspected(name, image.width, image.height, -(-taken // BYTES_A_PIXEL))
 
 
-def open_header(data: bytes, *, max_pixels: int) -> tuple[str, ImageFile]:
-    """Return the format of `data` and its lazy image, of at most `max_pixels`; raises ImageError like `inspect`."""
+def open_header(data: bytes, options: Options, *, max_pixels: int) -> tuple[str, ImageFile]:
+    """Return the format of `data` and its lazy image; raises ImageError like `inspect`."""
+    return _opened(data, options, max_pixels)[:2]
+
+
+def _opened(data: bytes, options: Options, max_pixels: int) -> tuple[str, ImageFile, int]:
+    """Return the format of `data`, its lazy image, and the bytes of memory that it takes."""
     name = sniff(data)
     if name == "JPEG" and data.count(b"\xff\xda") > _MAX_SCANS:
         raise ImageError(ImageErrorCode.CORRUPT, f"The image has more than {_MAX_SCANS} scans")
@@ -64,10 +66,19 @@ def open_header(data: bytes, *, max_pixels: int) -> tuple[str, ImageFile]:
         parser = _heif_parser() if name == "HEIF" else _PARSERS[name]
         image = parser(BytesIO(without_text(data) if name == "PNG" else data))
         claimed = _claimed_pixels(image, data)
+        taken = weight(image, claimed, data, options)
     if claimed > max_pixels:
-        message = f"The image has {claimed} pixels; at most {max_pixels} are accepted"
-        raise ImageError(ImageErrorCode.TOO_MANY_PIXELS, message)
-    return name, image
+        raise _too_large(f"The image has {claimed} pixels; at most {max_pixels} are accepted")
+    if taken > max_pixels * BYTES_A_PIXEL:
+        most = claimed * max_pixels * BYTES_A_PIXEL // taken
+        raise _too_large(
+            f"The image has {claimed} pixels; at most {most} are accepted of this kind of {name} for {options.format}"
+        )
+    return name, image, taken
+
+
+def _too_large(message: str) -> ImageError:
+    return ImageError(ImageErrorCode.TOO_MANY_PIXELS, message)
 
 
 def _claimed_pixels(image: ImageFile, data: bytes) -> int:
@@ -81,20 +92,6 @@ def _claimed_pixels(image: ImageFile, data: bytes) -> int:
     elif isinstance(image, AvifImageFile):
         inner = coded_pixels(data)
     return max(image.width * image.height, inner)
-
-
-def _budget(image: ImageFile, claimed: int) -> int:
-    """Return the pixels to budget for `image`, prepared for loading, whose decoder may ask for `claimed`.
-
-    A progressive JPEG keeps the coefficients of the whole picture, 6 bytes a pixel, however small it is decoded.
-    The WebP decoder holds two canvases beside its result and Pillow's copy of that: 16 bytes a pixel, not 12.
-    """
-    decoded = image.width * image.height
-    if image.format == "WEBP":
-        return decoded + decoded // 3
-    if image.format == "JPEG":
-        return max(decoded, claimed // 2) if "progressive" in image.info else decoded
-    return claimed
 
 
 @cache

@@ -21,7 +21,7 @@ class Options:
 class Inspected:
     """What a picture's header says: `format` (Pillow's name), `width` and `height` in pixels, as stored or as turned.
 
-    `pixels` is what a memory budget should count, after shrink-on-load: decoding peaks at about 12 bytes for each.
+    `pixels` is what a memory budget should count, of 12 bytes each: more than there are where a format takes more.
     """
 
     format: str

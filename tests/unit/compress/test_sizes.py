@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from imagepress.errors import ImageError
 from services.watcher.compress import Inspected, Options, compress, inspect, tune_allocator
+from services.watcher.compress.decode import decode
+from services.watcher.compress.geometry import loaded_size
+from services.watcher.compress.inspect import open_header
 
 from .pictures import MAX_PIXELS, SHARP, Floats, assert_same, exif, image, pixels, pressed, saved, scene
 
@@ -44,21 +51,57 @@ def test_a_picture_too_long_for_the_format_is_shrunk(options: Options, size: tup
 
 
 @pytest.mark.parametrize(
-    ("how", "options", "pixels_counted"),
+    ("how", "options", "loaded", "bytes_a_pixel"),
     [
-        ({}, None, 800 * 400),
-        ({}, Options(max_width=100), 100 * 50),
-        ({}, Options(max_width=150), 200 * 100),
-        ({"exif": exif(6)}, Options(max_width=100), 200 * 100),
-        ({"progressive": True}, Options(max_width=100), 800 * 400 // 2),
+        ({}, None, 800 * 400, 8.5),
+        ({}, Options(format="webp"), 800 * 400, 11.7),
+        ({}, Options(max_width=100), 100 * 50, 8.5),
+        ({}, Options(max_width=150), 200 * 100, 8.5),
+        ({}, Options(max_width=267), 400 * 200, 8.5),
+        ({"exif": exif(6)}, Options(max_width=100), 200 * 100, 8.5),
+        ({"progressive": True}, Options(max_width=100), 800 * 400, 6 + 4.5 / 64),
     ],
 )
-def test_inspection_counts_what_will_be_decoded(
-    how: dict[str, object], options: Options | None, pixels_counted: int
+def test_inspection_weighs_what_will_be_decoded(
+    how: dict[str, object], options: Options | None, loaded: int, bytes_a_pixel: float
 ) -> None:
     """Shrink-on-load is counted, and the coefficients that a progressive JPEG keeps however small it gets."""
-    data = saved(image(scene(800, 400)), "JPEG", **how)
-    assert inspect(data, options, max_pixels=MAX_PIXELS) == Inspected("JPEG", 800, 400, pixels_counted)
+    seen = inspect(saved(image(scene(800, 400)), "JPEG", **how), options, max_pixels=MAX_PIXELS)
+    assert seen == Inspected("JPEG", 800, 400, math.ceil(loaded * bytes_a_pixel / 12))
+
+
+@pytest.mark.parametrize("width", [99, 100, 101, 133, 199, 200, 399, 400, 401, 799])
+@pytest.mark.parametrize("turn", [1, 6])
+def test_the_size_after_loading_is_known_before(width: int, turn: int) -> None:
+    """What shrink-on-load will leave is foretold to the pixel."""
+    data, options = saved(image(scene(801, 403)), "JPEG", exif=exif(turn)), Options(max_width=width)
+    _, picture = open_header(data, options, max_pixels=MAX_PIXELS)
+    foretold = loaded_size(picture, options)
+    assert decode(picture, options).size == foretold
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "wanted", "most"),
+    [
+        ("PNG", "RGB", "jpeg", 40_000),
+        ("PNG", "RGB", "webp", 40_000),
+        ("PNG", "RGBA", "webp", 12 * 40_000 / 42.5),
+        ("PNG", "RGB", "avif", 12 * 40_000 / 33),
+        ("WEBP", "RGB", "jpeg", 12 * 40_000 / 12.3),
+        ("AVIF", "RGB", "jpeg", 12 * 40_000 / 13.5),
+    ],
+)
+def test_what_takes_more_memory_has_a_limit_of_its_own(kind: str, mode: str, wanted: Any, most: float) -> None:
+    """Twelve bytes for each pixel of the limit hold for every pair of formats: some are accepted up to fewer pixels."""
+    most = int(most)
+    for size, accepted in ((most, True), (most + 100, False)):
+        data = saved(Image.new(mode, (size // 100, 100)), kind)
+        if accepted:
+            compress(data, Options(format=wanted), max_pixels=40_000)
+            continue
+        with pytest.raises(ImageError, match="at most") as refused:
+            compress(data, Options(format=wanted), max_pixels=40_000)
+        assert refused.value.code == "too_many_pixels"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC"])

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from services.watcher.compress import Options, turbo
+
+from .pictures import assert_same, grey, image, opened, pixels, pressed, saved, scene
+
+PHOTOGRAPH = saved(image(scene()), "JPEG", quality=95)
+SIZE = (160, 112)
+
+
+def coded(data: bytes, size: tuple[int, int] = SIZE) -> bytes:
+    """Return what the library makes of `data`, which is of its kind."""
+    made = turbo.transcode(data, size, 90)
+    assert made is not None
+    return made
+
+
+def test_the_library_is_there() -> None:
+    """What is measured and shipped is the fast way: where tests run, the library is installed."""
+    assert turbo.available()
+
+
+def test_a_photograph_goes_from_planes_to_planes() -> None:
+    """The engine's answer for a plain photograph is the library's own."""
+    assert pressed(PHOTOGRAPH, Options(quality=90)).data == coded(PHOTOGRAPH)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 17), (17, 1), (15, 16), (16, 15), (31, 33), (160, 112)])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("how", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+def test_every_size_comes_out_as_pillow_shows_it(size: tuple[int, int], mode: str, how: dict[str, Any]) -> None:
+    """Odd sides end in the middle of a chroma sample and of a block, and still show the same picture."""
+    source = image(scene()).convert(mode).resize(size)
+    data = saved(source, "JPEG", quality=95, subsampling=2, **how)
+    again = opened(coded(data, size))
+    assert (again.size, again.mode, again.format) == (size, mode, "JPEG")
+    shown = [float(value) for value in again.convert("L").tobytes()]
+    meant = [float(value) for value in opened(data).convert("L").tobytes()]
+    assert max(abs(one - other) for one, other in zip(shown, meant, strict=True)) < 16
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(saved(image(scene()), "JPEG", subsampling=0), id="full chroma"),
+        pytest.param(saved(image(scene()), "JPEG", subsampling=1), id="chroma halved in width"),
+        pytest.param(saved(image(scene()).convert("CMYK"), "JPEG"), id="CMYK"),
+        pytest.param(saved(image(scene()), "JPEG", keep_rgb=True), id="RGB"),
+        pytest.param(saved(image(scene()), "PNG"), id="no JPEG"),
+        pytest.param(PHOTOGRAPH[: len(PHOTOGRAPH) // 2], id="cut short"),
+        pytest.param(PHOTOGRAPH[:300], id="without pixels"),
+        pytest.param(b"", id="empty"),
+    ],
+)
+def test_what_is_not_plain_is_left_to_pillow(data: bytes) -> None:
+    """Other kinds of JPEG, and every damaged one, get no answer here; the thread's next photograph does."""
+    assert turbo.transcode(data, SIZE, 50) is None
+    assert coded(PHOTOGRAPH)
+
+
+def test_a_size_that_the_decoder_does_not_confirm_is_left_to_pillow() -> None:
+    """Memory is laid out for the size that was judged: another size in the decoder's eyes ends here."""
+    assert turbo.transcode(PHOTOGRAPH, (SIZE[0], SIZE[1] + 1), 50) is None
+
+
+def test_threads_do_not_share_memory() -> None:
+    """Each thread has a decoder, an encoder and planes of its own."""
+    shades = [saved(image(grey(scene()) * share), "JPEG", quality=95) for share in (0.2, 0.5, 1.0)]
+    alone = [coded(data) for data in shades]
+    together = threading.Barrier(len(shades))
+
+    def many(number: int) -> set[bytes]:
+        together.wait(timeout=10)
+        return {coded(shades[number]) for _ in range(200)}
+
+    with ThreadPoolExecutor(len(shades)) as threads:
+        assert list(threads.map(many, range(len(shades)))) == [{one} for one in alone]
+
+
+def test_without_the_library_pillow_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without libturbojpeg makes the same pictures, only slower."""
+    monkeypatch.setattr(turbo, "_LIBRARY", "libturbojpeg-that-is-not-installed.so")
+    turbo._codec.cache_clear()
+    try:
+        assert not turbo.available()
+        assert_same(pixels(pressed(PHOTOGRAPH)), scene(), similar=0.95)
+    finally:
+        turbo._codec.cache_clear()
