@@ -165,6 +165,7 @@ async def _until_usable(database: Database, settings: CommonSettings, stop: Stop
             await _check(database, settings)
             with translated():
                 await _ensure_indexes(database)
+                await _look_for_newer(database)
         except TransientError as error:
             if stop is None:
                 raise StartupError(str(error)) from error
@@ -255,6 +256,18 @@ async def durable_view(database: Database) -> AsyncIterator[Session]:
     """
     async with await database.client.start_session(snapshot=True) as session:
         yield session
+
+
+async def _look_for_newer(database: Database) -> None:
+    """Say loudly where a newer release has written: its documents are left alone (`documents.KNOWN`)."""
+    newest = await database.requests.find_one({}, {"schema": 1}, sort=[("created_at", -1), ("_id", -1)])
+    if newest and newest.get("schema", 1) > documents.SCHEMA:
+        log.error(
+            "a newer release of imagepress has written to this database; what it wrote is left alone until that "
+            "release is back",
+            schema=newest["schema"],
+            known=documents.SCHEMA,
+        )
 
 
 @translates

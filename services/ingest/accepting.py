@@ -57,8 +57,8 @@ async def accept(
 ) -> str:
     """Store a checked file, with `skip` only its good rows; return its request id once it is accepted.
 
-    With a `key` that came with it before, that is the request of then. Raises, with nothing accepted,
-    `DatabaseUnavailable`, `StagedTooLongAgo` where this process has slept, and `KeyReused`.
+    With a `key` that came with it before, that is the request of then. Raises `DatabaseUnavailable`, or
+    `StagedTooLongAgo` where this process has slept, with nothing accepted; `KeyReused`.
     """
     if key and (earlier := await idempotency.accepted_before(database, key)):
         return earlier
