@@ -77,7 +77,7 @@ async def deliver(
         async with tools.bytes_in_flight.hold() as holding:
             async with tools.fetching.place(turn_of):
                 began = perf_counter()
-                data = await tools.fetcher.fetch(url, holding)
+                data = await tools.fetcher.fetch(url, holding, turn_of)
                 tools.tally.fetch.append(perf_counter() - began)
             async with tools.compressing.place(turn_of):
                 job = _Job(data, places, request_id, Options(**options), tools)
