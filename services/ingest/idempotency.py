@@ -19,14 +19,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, BinaryIO, Final
 
 from imagepress.documents import BatchStatus
 from imagepress.errors import ConflictError
 from imagepress.mongo import Database, translated, translates
-
-COMMITTED_WITHIN_SECONDS: Final = 1800
-"""Until when what was staged may still be committed: well before the sweep deletes it (an hour after it was staged)."""
+from services.ingest.queries import COMMITTED_WITHIN
 
 _PIECE_BYTES: Final = 1_000_000
 
@@ -114,9 +113,9 @@ async def _is_staged(database: Database, request_id: str) -> bool:
 
 @translates
 async def _is_young(database: Database, key: Key) -> bool:
-    """Whether what a key was noted for may still be committed."""
-    oldest = {"$dateSubtract": {"startDate": "$$NOW", "unit": "second", "amount": COMMITTED_WITHIN_SECONDS}}
-    young = {"_id": key.id, "$expr": {"$gt": ["$created_at", oldest]}}
+    """Whether what a key was noted for may still be committed: the sweep does not take it for dead yet."""
+    within = COMMITTED_WITHIN // timedelta(milliseconds=1)
+    young = {"_id": key.id, "$expr": {"$gt": ["$created_at", {"$subtract": ["$$NOW", within]}]}}
     return await database.idempotency.find_one(young, {"_id": 1}) is not None
 
 
