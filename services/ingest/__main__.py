@@ -65,7 +65,7 @@ def main() -> int:
         log.error("cannot start", problem=str(error))
         return 1
     logs.configure(service="ingest", level=settings.log_level, log_format=settings.log_format)
-    log.info("serving", url=settings.base_url, host=settings.ingest_host, port=settings.ingest_port)
+    log.info("serving", url=settings.links.base_url, host=settings.ingest_host, port=settings.ingest_port)
     return run_service(lambda stop: serve(settings, stop), drain_seconds=settings.drain_seconds)
 
 
