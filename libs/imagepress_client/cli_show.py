@@ -72,6 +72,8 @@ class Show:
             return
         head = Text.assemble(request.request_id, "  ", _status(request), f"  {counts(request)}  {saved(request)}")
         self._out.print(head, soft_wrap=True)
+        if webhook := request.raw.get("webhook"):
+            self._out.print(Text(printable(f"  webhook: {webhook['state']}, tries: {webhook['tries']}")))
         errors = [(row.product_name, error) for row in request.rows for error in row.errors]
         for product, error in errors[:SHOWN_FAILURES]:
             told = f"  {product}: {error['url']}  {error['code']}: {error['message']}"
