@@ -249,7 +249,7 @@ async def test_failed_images_are_told_and_tried_again(server: str, origin: Origi
 async def test_the_webhook_is_told(server: str, origin: Origin, tmp_path: Path) -> None:
     """The status says where the webhook stands; nobody sends it here, so it is due."""
     catalogue = _catalogue(tmp_path, csv_of(_urls(origin, 1)))
-    status, out, _ = await run(server, "submit", catalogue, "--wait", "--webhook", "http://127.0.0.1:9/hook")
+    status, out, _ = await run(server, "submit", catalogue, "--wait", "--webhook", origin.url("/hook"))
     assert (status, "webhook: due, tries: 0" in out) == (0, True)
 
 
