@@ -14,7 +14,13 @@ from typing import Any, Final, NotRequired, TypedDict
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 SCHEMA: Final = 1
-"""Version of the shapes below, carried by every request."""
+"""Version of the shapes below, carried by every request and batch; deploy/README.md says how it is raised.
+
+A new field that may be absent needs no new version. A batch without one was written before batches carried it: 1.
+"""
+
+KNOWN: Final[dict[str, Any]] = {"schema": {"$not": {"$gt": SCHEMA}}}
+"""Matches what this release understands. A newer release's documents are left to it: it runs beside, or comes back."""
 
 
 class RequestStatus(StrEnum):
@@ -118,7 +124,10 @@ class BatchDocument(TypedDict):
     """Leases that ran out (a returned batch does not count): two of them lead to quarantine."""
     lease: NotRequired[Lease]
     staged_at: datetime
+    staged_from: NotRequired[str]
+    """Status before a retry staged it: a retry that is never committed leaves the batch as it was."""
     rows: list[RowDocument]
+    schema: NotRequired[int]
     options: Options
     succeeded: int
     failed: int
@@ -225,8 +234,14 @@ def image_path(request_id: str, row: int, n: int, digest: str, extension: str) -
     return f"{request_id}/{row:06}-{n:02}-{digest[:8]}.{extension}"
 
 
+STAGED_FOR_SECONDS: Final = 3600
+"""How long staged batches may wait for the commit before they are taken for those of a dead ingest."""
+
 ATTEMPTS_KEPT_SECONDS: Final = 90 * 24 * 3600
 """How long the log of webhook attempts is kept."""
+
+_NEWEST: Final = [("created_at", DESCENDING), ("_id", DESCENDING)]
+_OF_A_CLIENT: Final = {"client": {"$exists": True}}
 
 REQUEST_INDEXES: Final = [
     IndexModel([("status", ASCENDING), ("created_at", ASCENDING)], name="active"),
@@ -253,7 +268,15 @@ REQUEST_INDEXES: Final = [
         name="webhook_leases",
         partialFilterExpression={"webhook.lease.expires_at": {"$exists": True}},
     ),
-    IndexModel([("created_at", DESCENDING), ("_id", DESCENDING)], name="newest"),
+    # The list, newest first: of everybody or of one client, of all statuses or of one. Each reads what it shows only.
+    IndexModel(_NEWEST, name="newest"),
+    IndexModel([("status", ASCENDING), *_NEWEST], name="newest_of_status"),
+    IndexModel([("client", ASCENDING), *_NEWEST], name="newest_of_client", partialFilterExpression=_OF_A_CLIENT),
+    IndexModel(
+        [("client", ASCENDING), ("status", ASCENDING), *_NEWEST],
+        name="newest_of_client_and_status",
+        partialFilterExpression=_OF_A_CLIENT,
+    ),
     IndexModel([("removed_at", ASCENDING)], name="removed", partialFilterExpression={"removed_at": {"$exists": True}}),
 ]
 
@@ -261,6 +284,12 @@ BATCH_INDEXES: Final = [
     IndexModel(
         [("turn", ASCENDING), ("_id", ASCENDING)],
         name="claim",
+        partialFilterExpression={"status": BatchStatus.PENDING},
+    ),
+    # How many batches wait: counted without reading one of them (metrics, and whoever scales watchers by it).
+    IndexModel(
+        [("status", ASCENDING)],
+        name="pending",
         partialFilterExpression={"status": BatchStatus.PENDING},
     ),
     # Covers both questions at the end of a request: is a batch open, and what do all of them add up to.

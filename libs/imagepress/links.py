@@ -28,6 +28,8 @@ class Links:
     secret: bytes = field(default=b"", repr=False)
     seconds: float = 7 * 24 * 3600
     """How long a link is good for, at least."""
+    images_url: str = ""
+    """Where images are reached instead (`PUBLIC_IMAGE_BASE_URL`): a content delivery network before this service."""
     clock: Callable[[], float] = time.time
     """Seconds since 1970. Replicas that differ by seconds do no harm: links are good for hours."""
 
@@ -37,7 +39,8 @@ class Links:
 
     def image(self, blob: str) -> str:
         """Return the link to the stored image at the path `blob`."""
-        return self._link(f"/compressed_images/{blob}")
+        path = f"/compressed_images/{blob}"
+        return f"{self.images_url}/{blob}{self._query(path)}" if self.images_url else self._link(path)
 
     def result_csv(self, request_id: str) -> str:
         """Return the link to the result of a request."""
@@ -48,10 +51,13 @@ class Links:
         return self._link(f"/api/requests/{request_id}/images.zip")
 
     def _link(self, path: str) -> str:
+        return f"{self.base_url}{path}{self._query(path)}"
+
+    def _query(self, path: str) -> str:
         if not self.secret:
-            return f"{self.base_url}{path}"
+            return ""
         expires = math.ceil((self.clock() + self.seconds) / STEP_SECONDS) * STEP_SECONDS
-        return f"{self.base_url}{path}?expires={expires}&signature={self._signature(path, str(expires))}"
+        return f"?expires={expires}&signature={self._signature(path, str(expires))}"
 
     def seconds_left(self, path: str, expires: str, signature: str) -> float | None:
         """Return for how many seconds a link to `path` is good, 0 or less if it has expired, None if not made here."""

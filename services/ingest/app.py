@@ -10,7 +10,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from imagepress import logs
+from imagepress import __version__, logs
 from imagepress.blobs import Blobs
 from imagepress.errors import StartupError
 from imagepress.lifecycle import Stop
@@ -37,14 +37,13 @@ from services.ingest.api.deps import Parts
 from services.ingest.body_limit import BodyLimit
 from services.ingest.gate import Gate
 from services.ingest.headers import SecurityHeaders
+from services.ingest.http_metrics import HttpMetrics
 from services.ingest.live import Live
 from services.ingest.sessions import Sessions
 from services.ingest.settings import IngestSettings
 from services.ingest.zipping import Zipper
 
 log = logs.get(__name__)
-
-VERSION: Final = "0.1.0"
 
 _MODULES: Final = (
     *(uploads, requests, listing, events, results, commands, images, attempts, webhooks),
@@ -62,7 +61,12 @@ Errors are `application/problem+json` (RFC 9457), with `errors` where there are 
 
 def create_app(settings: IngestSettings, stop: Stop | None = None) -> FastAPI:
     """Return the application; nothing is opened before its lifespan begins, which waits for MongoDB until `stop`."""
-    links = Links(settings.base_url, settings.api_keys.link_secret(), settings.link_seconds)
+    links = Links(
+        settings.base_url,
+        settings.api_keys.link_secret(),
+        settings.link_seconds,
+        settings.public_image_base_url.rstrip("/"),
+    )
     sessions = Sessions(settings.api_keys, settings.sign_in_seconds)
 
     @asynccontextmanager
@@ -79,7 +83,7 @@ def create_app(settings: IngestSettings, stop: Stop | None = None) -> FastAPI:
             yield
             ending.set()
 
-    app = FastAPI(title="imagepress", version=VERSION, description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(title="imagepress", version=__version__, description=DESCRIPTION, lifespan=lifespan)
     _protect(app, settings, links, sessions)
     problems.install(app)
     for module in _MODULES:
@@ -108,6 +112,7 @@ def _protect(app: FastAPI, settings: IngestSettings, links: Links, sessions: Ses
             expose_headers=["Location", "Retry-After", "Content-Range"],
         )
     app.add_middleware(SecurityHeaders, https=settings.base_url.startswith("https://"))
+    app.add_middleware(HttpMetrics)  # it counts what the others refuse, too
 
 
 def __getattr__(name: str) -> Any:

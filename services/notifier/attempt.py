@@ -20,6 +20,9 @@ from services.notifier.send import Sender
 
 log = logs.get(__name__)
 
+for _outcome in ("delivered", "retried", "given_up"):
+    metrics.webhook_attempts.labels(_outcome)
+
 SPREAD: Final = 0.1
 """The share of its rest over which a host's webhooks come due again, so that they do not fall upon it all at once."""
 
@@ -90,6 +93,8 @@ def _tell(outcome: Outcome) -> None:
     word = _word(outcome.decision)
     metrics.webhook_attempts.labels(word).inc()
     metrics.webhook_seconds.observe(result.latency_ms / 1000)
+    if word == "delivered" and not due.tries:
+        metrics.webhook_delay_seconds.observe(due.waited + result.latency_ms / 1000)
     log.info(
         f"webhook {word}",
         request_id=due.request_id,

@@ -41,7 +41,7 @@ class Front:
         self.start_anew()
 
     def start_anew(self) -> None:
-        """Take nothing for seen any more: after trouble nobody knows what was missed."""
+        """Take nothing for seen any more: after trouble another primary may answer, with another clock."""
         self._reached = self._swept = self._next = -math.inf
 
     def reach(self) -> Reach:

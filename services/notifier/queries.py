@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from imagepress import leases
-from imagepress.documents import ACTIVE, WebhookState
+from imagepress.documents import ACTIVE, KNOWN, WebhookState
 from imagepress.mongo import Database, translates
 
 Document = dict[str, Any]
@@ -20,7 +20,7 @@ WINDOW: Final = 4
 """Due webhooks looked at for each free place, so that a host with many is seen to be one among others."""
 
 # Equality with null also matches what has no lease at all, and is what the index sorts first.
-FREE: Final[Document] = {"webhook.state": WebhookState.DUE, "webhook.lease.token": None}
+FREE: Final[Document] = {"webhook.state": WebhookState.DUE, "webhook.lease.token": None, **KNOWN}
 _NOW_DUE: Final[Document] = {"$lte": ["$webhook.next_attempt_at", "$$NOW"]}
 # What is given back comes due anew: notifiers do not look again at what came due long ago.
 _DUE_NOW: Final = {"webhook.next_attempt_at": "$$NOW", "woken_at": "$$NOW"}
@@ -53,6 +53,8 @@ class DueWebhook:
     tries: int
     schedule_from: int
     """Tries made before the schedule (last) began, with a redelivery."""
+    waited: float
+    """Seconds from coming due to the claim, by the database's clock."""
     request: Document = field(repr=False)
     """The document of the request, which the body tells about."""
 
@@ -125,7 +127,7 @@ async def claim_due(
         choose=choose,
     )
     exhausted = len(seen) < window and len(chosen) < limit
-    return Claims([_due(request) for request in taken], exhausted, crowded)
+    return Claims([_due(request, seconds) for request in taken], exhausted, crowded)
 
 
 def _within(candidates: list[Document], limit: int, room: Callable[[str], int], crowded: set[str]) -> list[str]:
@@ -143,7 +145,7 @@ def _within(candidates: list[Document], limit: int, room: Callable[[str], int], 
     return fitting
 
 
-def _due(request: Document) -> DueWebhook:
+def _due(request: Document, lease_seconds: float) -> DueWebhook:
     webhook = request["webhook"]
     return DueWebhook(
         request_id=request["_id"],
@@ -154,6 +156,7 @@ def _due(request: Document) -> DueWebhook:
         client=request.get("client"),
         tries=webhook["tries"],
         schedule_from=webhook.get("schedule_from", 0),
+        waited=(webhook["lease"]["expires_at"] - webhook["next_attempt_at"]).total_seconds() - lease_seconds,
         request=request,
     )
 

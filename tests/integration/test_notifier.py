@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from standardwebhooks.webhooks import Webhook
+from standardwebhooks import webhooks as standardwebhooks
+from svix import webhooks as svix
 
 from imagepress.documents import WebhookState
 from imagepress.errors import DatabaseUnavailable
@@ -21,7 +23,7 @@ from tests.conftest import MakeSettings
 from tests.support.notifying import attempts_of, ended, notifying, until_state, until_tries, webhook_of
 from tests.support.origin import held, in_turn, status
 from tests.support.processes import eventually
-from tests.support.receiver import Receiver, serve_receiver
+from tests.support.receiver import Call, Receiver, serve_receiver
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 QUICK = "0,0.05,0.05,0.05"
@@ -49,7 +51,7 @@ async def test_a_due_webhook_is_delivered_signed_and_recorded(database: Database
         webhook = await until_state(database, request_id, WebhookState.DELIVERED)
     (call,) = receiver.received
     assert call.path == "/hook?token=a%2Fb"
-    assert Webhook(SECRET).verify(call.body, dict(call.headers))["request_id"] == request_id
+    assert standardwebhooks.Webhook(SECRET).verify(call.body, dict(call.headers))["request_id"] == request_id
     assert call.json["data"]["status_url"] == f"https://x.test/api/status?request_id={request_id}"
     assert call.headers["content-type"] == "application/json"
     assert call.headers["user-agent"].startswith("imagepress/")
@@ -57,6 +59,41 @@ async def test_a_due_webhook_is_delivered_signed_and_recorded(database: Database
     (attempt,) = await attempts_of(database, request_id)
     assert (attempt["_id"], attempt["status_code"], attempt["error"]) == (f"{request_id}/1/1", 200, None)
     assert abs(await _now(database) - attempt["at"]) < timedelta(seconds=10)
+
+
+async def test_both_reference_libraries_verify_what_arrives_while_a_secret_is_replaced(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """Over the wire, a receiver with the new secret or the old one believes it; a client's own secret stands alone."""
+    old, new, own = SECRET, "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "whsec_" + 8 * "b3du"
+    settings = make_settings(NotifierSettings, webhook_secrets=f"{new},{old},shop={own}")
+    async with serve_receiver() as receiver, notifying(database, settings) as running:
+        everybodys, theirs = await ended(database, receiver.url("/"), count=2)
+        await database.requests.update_one({"_id": theirs}, {"$set": {"client": "shop"}})
+        running.notifier.wake()
+        for request_id in (everybodys, theirs):
+            await until_state(database, request_id, WebhookState.DELIVERED)
+    believed = {
+        (call.json["request_id"], secret, library.__name__)
+        for call in receiver.received
+        for secret in (old, new, own)
+        for library in (standardwebhooks, svix)
+        if _believes(library, secret, call)
+    }
+    libraries = (standardwebhooks.__name__, svix.__name__)
+    assert believed == {
+        (request_id, secret, library)
+        for request_id, secret in ((everybodys, old), (everybodys, new), (theirs, own))
+        for library in libraries
+    }
+
+
+def _believes(library: Any, secret: str, call: Call) -> bool:
+    try:
+        library.Webhook(secret).verify(call.body, dict(call.headers))
+    except library.WebhookVerificationError:
+        return False
+    return True
 
 
 async def test_failures_are_tried_again_with_the_same_id_until_one_succeeds(
