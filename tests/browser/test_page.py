@@ -134,6 +134,8 @@ async def test_a_request_is_cancelled_and_deleted(watched: Watched, origin: Orig
     await submit(page, csv_of(_urls(origin, 3)))
     await page.get_by_role("button", name="Cancel").click()
     await until(page, "cancelled")
+    await page.get_by_text("Failed", exact=True).click()
+    await expect(page.locator("#grid .reason")).to_contain_text(["cancelled"])
     await page.get_by_role("button", name="Delete").click()
     await expect(page.locator("#ask")).to_be_visible()
     await page.keyboard.press("Escape")

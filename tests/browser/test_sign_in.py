@@ -74,5 +74,6 @@ async def test_the_page_shows_nobody_elses_requests(page_of: Watched, origin: Or
     await _sign_in(page_of, OTHER)
     await expect(page.locator("#past-none")).to_be_visible()
     await page.goto(address)
-    await expect(page.locator("#trouble")).to_contain_text("there is no request")
+    await expect(page.locator("#request-when")).to_contain_text("there is no request")
+    await expect(page.locator("#done")).to_be_hidden()
     await expect(page.locator("#grid > li")).to_have_count(0)
