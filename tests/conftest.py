@@ -13,6 +13,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from deploy.local.mongod import ReplicaSet
 from imagepress.mongo import Database, connected
 from imagepress.settings import CommonSettings, load
+from tests.support.object_store import ObjectStore, serve_s3
 
 Settings = TypeVar("Settings", bound=CommonSettings)
 MakeSettings = Callable[..., Any]
@@ -22,6 +23,13 @@ MakeSettings = Callable[..., Any]
 def replica_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicaSet]:
     """A real mongod, as a replica set of one, for the whole session."""
     with ReplicaSet(tmp_path_factory.mktemp("mongod")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A real S3 server with one bucket, for the whole session; each test keeps to a prefix of its own."""
+    with serve_s3(tmp_path_factory.mktemp("s3")) as running:
         yield running
 
 

@@ -42,6 +42,19 @@ container_packages() {
   fi
 }
 
+# Only the tests of the page need a browser: root, as in CI, gets it; others are told, and all else works without.
+browser_package() {
+  local name
+  for name in chromium chromium-browser google-chrome; do
+    command -v "$name" >/dev/null && return
+  done
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo chromium
+  else
+    say "no Chromium on PATH; the tests of the page need it: sudo apt-get install -y --no-install-recommends chromium"
+  fi
+}
+
 install_packages() {
   [ $# -gt 0 ] || return 0
   if ! command -v apt-get >/dev/null; then
@@ -58,7 +71,7 @@ install_packages() {
 }
 
 python=$(find_python)
-mapfile -t packages < <(missing_packages; container_packages)
+mapfile -t packages < <(missing_packages; browser_package; container_packages)
 install_packages "${packages[@]}"
 
 say "installing the locked dependencies into .venv"

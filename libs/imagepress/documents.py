@@ -6,6 +6,7 @@ A *request* is one uploaded CSV. Its rows live in *batches*, the unit of claimin
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NotRequired, TypedDict
@@ -123,6 +124,8 @@ class BatchDocument(TypedDict):
     """Leases that ran out (a returned batch does not count): two of them lead to quarantine."""
     lease: NotRequired[Lease]
     staged_at: datetime
+    staged_from: NotRequired[str]
+    """Status before a retry staged it: a retry that is never committed leaves the batch as it was."""
     rows: list[RowDocument]
     schema: NotRequired[int]
     options: Options
@@ -169,6 +172,8 @@ class WebhookDocument(TypedDict):
     """Tries before the last redelivery was asked for: the schedule begins anew behind them."""
     not_before: NotRequired[datetime]
     """When it was due before its host's breaker put it off: a host that is well again is not called earlier."""
+    settled_at: NotRequired[datetime]
+    """When it was delivered or given up."""
     lease: NotRequired[Lease]
 
 
@@ -216,13 +221,27 @@ def batch_id(request_id: str, seq: int) -> str:
     return f"{request_id}/{seq:06}"
 
 
+def webhook_id(request_id: str, run: int) -> str:
+    """Return the `webhook-id` of a run: the same at every attempt, after every restart and redelivery.
+
+    Without dots, which separate the parts of what is signed (Standard Webhooks 1.0.0).
+    """
+    return f"msg_{re.sub('[^A-Za-z0-9]', '', request_id)}_{run}"
+
+
 def image_path(request_id: str, row: int, n: int, digest: str, extension: str) -> str:
     """Return where an image is stored: its hex SHA-256 `digest` makes the path name one content for ever."""
     return f"{request_id}/{row:06}-{n:02}-{digest[:8]}.{extension}"
 
 
+STAGED_FOR_SECONDS: Final = 3600
+"""How long staged batches may wait for the commit before they are taken for those of a dead ingest."""
+
 ATTEMPTS_KEPT_SECONDS: Final = 90 * 24 * 3600
 """How long the log of webhook attempts is kept."""
+
+_NEWEST: Final = [("created_at", DESCENDING), ("_id", DESCENDING)]
+_OF_A_CLIENT: Final = {"client": {"$exists": True}}
 
 REQUEST_INDEXES: Final = [
     IndexModel([("status", ASCENDING), ("created_at", ASCENDING)], name="active"),
@@ -238,12 +257,26 @@ REQUEST_INDEXES: Final = [
         name="webhook_host",
         partialFilterExpression={"webhook.state": WebhookState.DUE},
     ),
+    # What was given up since a moment, to be sent again.
+    IndexModel(
+        [("webhook.settled_at", ASCENDING)],
+        name="webhook_given_up",
+        partialFilterExpression={"webhook.state": WebhookState.GIVEN_UP},
+    ),
     IndexModel(
         [("webhook.lease.expires_at", ASCENDING)],
         name="webhook_leases",
         partialFilterExpression={"webhook.lease.expires_at": {"$exists": True}},
     ),
-    IndexModel([("created_at", DESCENDING), ("_id", DESCENDING)], name="newest"),
+    # The list, newest first: of everybody or of one client, of all statuses or of one. Each reads what it shows only.
+    IndexModel(_NEWEST, name="newest"),
+    IndexModel([("status", ASCENDING), *_NEWEST], name="newest_of_status"),
+    IndexModel([("client", ASCENDING), *_NEWEST], name="newest_of_client", partialFilterExpression=_OF_A_CLIENT),
+    IndexModel(
+        [("client", ASCENDING), ("status", ASCENDING), *_NEWEST],
+        name="newest_of_client_and_status",
+        partialFilterExpression=_OF_A_CLIENT,
+    ),
     IndexModel([("removed_at", ASCENDING)], name="removed", partialFilterExpression={"removed_at": {"$exists": True}}),
 ]
 
@@ -269,6 +302,11 @@ BATCH_INDEXES: Final = [
         partialFilterExpression={"status": BatchStatus.STAGED},
     ),
 ]
+
+KEYS_KEPT_SECONDS: Final = 24 * 3600
+"""How long the `Idempotency-Key` of an upload is remembered: for longer than anybody repeats a call."""
+
+IDEMPOTENCY_INDEXES: Final = [IndexModel([("created_at", ASCENDING)], name="ttl", expireAfterSeconds=KEYS_KEPT_SECONDS)]
 
 ATTEMPT_INDEXES: Final = [
     IndexModel([("request_id", ASCENDING), ("at", ASCENDING)], name="of_request"),

@@ -81,7 +81,8 @@ async def claim_many(
         return []
     token = uuid.uuid4().hex
     chosen = {"_id": {"$in": candidates}}
-    taken = await collection.update_many({**free, **chosen}, [{"$set": {path: _lease(token, worker, seconds)}}])
+    update = [{"$set": {path: _lease(token, worker, seconds)}}]
+    taken = await collection.update_many({**free, **chosen}, update, hint="_id_")
     if not taken.modified_count:
         return []
     return [row async for row in collection.find({**chosen, f"{path}.token": token})]

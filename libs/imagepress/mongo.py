@@ -1,6 +1,7 @@
 """The connection to MongoDB: opened once a process, checked at start-up, errors translated.
 
-The code sets its own concerns (majority writes, primary and local reads), whatever the connection string says.
+The code sets its own concerns (majority writes, primary and local reads), whatever the connection string says; one
+question is asked of a `durable_view`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from bson.codec_options import CodecOptions
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection
 from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import (
     BulkWriteError,
@@ -45,13 +46,15 @@ from imagepress.settings import CommonSettings
 log = logs.get(__name__)
 
 Collection = AsyncIOMotorCollection[dict[str, Any]]
+Session = AsyncIOMotorClientSession
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
-# Codes of servers that step down, shut down, start up or are too busy: another try finds another state.
+# Codes of servers that step down, shut down, start up, are too busy, or have no snapshot since an index was just built:
+# another try finds another state.
 # https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 _TRANSIENT_CODES = frozenset({6, 7, 24, 50, 64, 89, 91, 112, 133, 134, 136, 189, 202, 262, 290, 365, 384, 10107, 11600})
-_TRANSIENT_CODES |= {9001, 11602, 13388, 13435, 13436}
+_TRANSIENT_CODES |= {239, 246, 9001, 11602, 13388, 13435, 13436}
 _AUTHENTICATION_FAILED = frozenset({13, 18, 8000})
 
 
@@ -230,6 +233,19 @@ async def _ensure_indexes(database: Database) -> None:
     await database.requests.create_indexes(documents.REQUEST_INDEXES)
     await database.batches.create_indexes(documents.BATCH_INDEXES)
     await database.attempts.create_indexes(documents.ATTEMPT_INDEXES)
+    await database.idempotency.create_indexes(documents.IDEMPOTENCY_INDEXES)
+
+
+@asynccontextmanager
+async def durable_view(database: Database) -> AsyncIterator[Session]:
+    """Yield a session whose reads all see one moment, and only what a majority has: no failover can undo it.
+
+    A local read may see what a primary that is being deposed will lose. Most readers do not mind, for what they write
+    next is guarded on the very document they read. Who concludes from one document to another one needs this.
+    https://www.mongodb.com/docs/manual/reference/read-concern-snapshot/
+    """
+    async with await database.client.start_session(snapshot=True) as session:
+        yield session
 
 
 async def _look_for_newer(database: Database) -> None:

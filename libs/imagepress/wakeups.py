@@ -8,7 +8,7 @@ stored: whatever the stream missed is found by the next sweep.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -78,9 +78,11 @@ class _Failures(CommandListener):
 class Wakeups:
     """Wake-ups of one container. `async for wake_up in wakeups` while `run` is a running task."""
 
-    def __init__(self, settings: CommonSettings, stop: Stop) -> None:
-        """Prepare; nothing is opened before `run`."""
+    def __init__(self, settings: CommonSettings, stop: Stop, *, ignoring: Mapping[str, Any] | None = None) -> None:
+        """Prepare; nothing is opened before `run`. `ignoring` is an expression for changes that shall wake nobody."""
         self._settings = settings
+        wanted, fields = PIPELINE
+        self._pipeline = [wanted, {"$match": {"$expr": {"$not": [ignoring]}}}, fields] if ignoring else PIPELINE
         self._stop = stop
         self._changed: set[str] = set()
         self._sweep = True
@@ -124,7 +126,7 @@ class Wakeups:
             while not self._stop.is_set:
                 reason = "it ended without an error"
                 try:
-                    async with collection.watch(PIPELINE, max_await_time_ms=AWAIT_MS, batch_size=1000) as stream:
+                    async with collection.watch(self._pipeline, max_await_time_ms=AWAIT_MS, batch_size=1000) as stream:
                         self._has_opened()
                         await self._read(stream, backoff)
                 except PyMongoError as error:

@@ -43,6 +43,7 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
         log_config=None,
         timeout_graceful_shutdown=int(settings.drain_seconds),
         server_header=False,
+        forwarded_allow_ips=list(settings.trusted_proxies),
     )
     server = _Server(config)
     async with asyncio.TaskGroup() as tasks:

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-
-
-def webhook_id(request_id: str, run: int) -> str:
-    """Return the `webhook-id` of a run: the same at every attempt, after every restart and redelivery.
-
-    Without dots, which separate the parts of what is signed (Standard Webhooks 1.0.0).
-    """
-    return f"msg_{re.sub('[^A-Za-z0-9]', '', request_id)}_{run}"
 
 
 def body(request: Mapping[str, Any], base_url: str) -> bytes:

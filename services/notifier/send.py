@@ -14,7 +14,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from imagepress import signing
+from imagepress import documents, signing
 from imagepress.outbound import agent_name, forbidden_within, guarded_session, retry_after_seconds
 from imagepress.signing import SigningSecrets
 from services.notifier import message
@@ -25,6 +25,9 @@ from services.notifier.settings import NotifierSettings
 
 ANSWER_BYTES: Final = 16 * 1024
 """What is read of an answer, on the wire and decompressed: a receiver has said all with its status."""
+
+ANSWER_SECONDS: Final = 1.0
+"""How long more of it is waited for once the status has come: a body that drips holds no place of its host for it."""
 
 ANSWER_KEPT: Final = 1024
 """Characters of an answer that are kept for people to read."""
@@ -61,7 +64,7 @@ class Sender:
         """POST a webhook once. Raises nothing for what a receiver does, and follows it nowhere."""
         now = datetime.now(UTC)
         body = message.body(due.request, self.base_url)
-        identity = message.webhook_id(due.request_id, due.run)
+        identity = documents.webhook_id(due.request_id, due.run)
         headers = signing.headers(identity, body, secrets=self.secrets.of(due.client), now=now)
         clock = asyncio.get_running_loop().time
         began = clock()
@@ -75,11 +78,12 @@ class Sender:
                 )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return _failed(error, _milliseconds(clock() - began))
-        latency_ms = _milliseconds(clock() - began)
+        answered = clock()
+        deadline = min(answered + ANSWER_SECONDS, began + self.seconds)
         return Result(
             status_code=response.status,
-            latency_ms=latency_ms,
-            answer=await _start_of(response, began + self.seconds),
+            latency_ms=_milliseconds(answered - began),
+            answer=await _start_of(response, deadline),
             retry_after=retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC)),
         )
 

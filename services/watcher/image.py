@@ -97,7 +97,8 @@ async def _in_thread(job: _Job, tools: Tools) -> Made:
     done, _ = await asyncio.wait({working}, timeout=tools.codec_seconds)
     if not done:
         raise CodecStuck(f"a decoder has not come back for {tools.codec_seconds:g} s")
-    return await _stored(working, tools.storing)
+    # Into a folder the thread has stored what it made; an object store is asked afterwards, and may refuse then.
+    return await (_stored(working, tools.storing) if tools.blobs.is_local else working)
 
 
 async def _stored(storing: Awaitable[Result], trouble: Trouble) -> Result:

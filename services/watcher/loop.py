@@ -153,7 +153,7 @@ class Worker:
             else:
                 await batches.work(run, self._tools, concluded=self._has_room)
                 self._held[batch.token].concluding = True
-                await conclude(self._database, run, self._settings)
+                await conclude(self._database, run, self._tools.blobs, self._settings)
         except LeaseLost:
             metrics.leases_lost.inc()
             log.warning("lost the lease of a batch", request_id=batch.request_id, batch=batch.id)
@@ -191,4 +191,4 @@ class Worker:
         if unfinished:
             await asyncio.wait({entry.task for entry in unfinished}, timeout=self._settings.drain_seconds)
         for entry in given_back:
-            await give_back(self._database, entry.run, self._settings)
+            await give_back(self._database, entry.run, self._tools.blobs, self._settings)

@@ -6,15 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from imagepress import leases
-from imagepress.documents import ACTIVE, ENDED, KNOWN, BatchStatus, WebhookState
+from imagepress.documents import ACTIVE, ENDED, KNOWN, STAGED_FOR_SECONDS, BatchStatus, WebhookState
 from imagepress.mongo import Database, server_time, translates
 from imagepress.transitions import lowest_turn
 from services.watcher.queries import LEASE, wake
 
 Document = dict[str, Any]
-
-STAGED_FOR_SECONDS: Final = 3600
-"""How long an upload may take to be committed before its staged batches are taken for those of a dead ingest."""
 
 RELEASED_AFTER_SECONDS: Final = 5
 """How long an ingest is left alone with the release of what it committed."""
@@ -65,18 +62,19 @@ async def active_after(database: Database, after: datetime | None, *, limit: int
 async def delete_orphans(database: Database, *, limit: int) -> int:
     """Delete staged batches that are older than an hour and belong to no request; return how many.
 
-    Those of a request that has ended were staged for a retry that was never committed: they are put back.
+    Those that were staged for a retry that was never committed are put back as they were.
     """
     before = await server_time(database) - timedelta(seconds=STAGED_FOR_SECONDS)
-    staged = {"status": BatchStatus.STAGED, "staged_at": {"$lt": before}, **KNOWN}
-    rows = database.batches.find(staged, {"request_id": 1}).limit(limit).hint("staged")
-    owners = {row["request_id"] async for row in rows}
-    status = {row["_id"]: row["status"] async for row in database.requests.find({"_id": {"$in": list(owners)}})}
-    ended = [request_id for request_id in owners & status.keys() if status[request_id] not in ACTIVE]
-    if ended:
-        back = {"$set": {"status": BatchStatus.COMPLETED}, "$inc": {"run": -1}}
-        await database.batches.update_many({**staged, "request_id": {"$in": ended}}, back)
-    if not (orphaned := list(owners - status.keys())):
+    staged: Document = {"status": BatchStatus.STAGED, "staged_at": {"$lt": before}, **KNOWN}
+    rows = database.batches.find(staged, {"request_id": 1, "run": 1}).limit(limit).hint("staged")
+    run_staged = {row["request_id"]: row["run"] async for row in rows}
+    owners = database.requests.find({"_id": {"$in": list(run_staged)}}, {"run": 1})
+    run = {row["_id"]: row["run"] async for row in owners}
+    if never_run := [request_id for request_id in run if run_staged[request_id] > run[request_id]]:
+        as_it_was = {"status": "$staged_from", "run": {"$subtract": ["$run", 1]}}
+        back: list[Document] = [{"$set": as_it_was}, {"$unset": "staged_from"}]
+        await database.batches.update_many({**staged, "request_id": {"$in": never_run}}, back)
+    if not (orphaned := list(run_staged.keys() - run.keys())):
         return 0
     result = await database.batches.delete_many({**staged, "request_id": {"$in": orphaned}})
     return int(result.deleted_count)

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from deploy.local.mongod import ReplicaSet
-from tests.bench import fairness, large_upload, memory, pickup, throughput
+from tests.bench import fairness, large_upload, memory, pickup, throughput, webhooks
 from tests.bench.system import Bench
 
 Measure = Callable[[Bench], Awaitable[dict[str, float]]]
@@ -27,6 +27,7 @@ MEASUREMENTS: dict[str, Measure] = {
     "throughput": throughput.measure,
     "memory": memory.measure,
     "fairness": fairness.measure,
+    "webhooks": webhooks.measure,
 }
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.run import Order, run
+from tests.chaos.outcome import Order
+from tests.chaos.run import run
 
 SEED = int(os.environ.get("CHAOS_SEED", "3"))
 

@@ -1,15 +1,14 @@
-"""What a webhook says: the contract's words, the same bytes at every attempt, an id that signatures can hold."""
+"""What a webhook says: the contract's words, and the same bytes at every attempt."""
 
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from services.notifier.message import body, webhook_id
+from services.notifier.message import body
 
 REQUEST: dict[str, Any] = {
     "_id": "6f1c1f0a-6f3e-4e0e-9a59-0d8f7f0f4b57",
@@ -40,10 +39,3 @@ def test_the_body_is_that_of_the_contract(status: str) -> None:
 def test_every_attempt_says_the_same() -> None:
     """The bytes depend on the request alone, so a receiver may compare them."""
     assert body(REQUEST, "http://x") == body(dict(REQUEST), "http://x")
-
-
-def test_the_id_names_request_and_run() -> None:
-    """The same run has the same id for ever; a retry of the request is a run of its own; no dot ever stands in it."""
-    assert webhook_id(REQUEST["_id"], 1) == "msg_6f1c1f0a6f3e4e0e9a590d8f7f0f4b57_1"
-    assert webhook_id(REQUEST["_id"], 2) != webhook_id(REQUEST["_id"], 1)
-    assert re.fullmatch(r"[A-Za-z0-9_-]+", webhook_id("a.b:c/ü", 1))

@@ -1,0 +1,33 @@
+// The page: which part is shown is told by the address, `#` or `#<request id>`, so that links and Back work.
+
+import * as compare from "./compare.js";
+import { byId, show, trouble } from "./dom.js";
+import * as past from "./past.js";
+import * as request from "./request.js";
+import * as upload from "./upload.js";
+
+const ID = /^#[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+const fail = (error) => trouble(error.message);
+
+function route(focus) {
+  const isRequest = ID.test(location.hash);
+  show("home", !isRequest);
+  show("request", isRequest);
+  if (isRequest) {
+    request.open(location.hash.slice(1));
+    if (focus) byId("request-title").focus();
+  } else {
+    request.close();
+    document.title = "imagepress";
+    past.load().catch(fail);
+  }
+  if (focus) window.scrollTo(0, 0);
+}
+
+upload.prepare((id) => (location.hash = id));
+past.prepare(fail);
+request.prepare();
+compare.prepare();
+window.addEventListener("hashchange", () => location.hash !== "#main" && route(true));
+route(false);
