@@ -286,6 +286,12 @@ BATCH_INDEXES: Final = [
         name="claim",
         partialFilterExpression={"status": BatchStatus.PENDING},
     ),
+    # How many batches wait: counted without reading one of them (metrics, and whoever scales watchers by it).
+    IndexModel(
+        [("status", ASCENDING)],
+        name="pending",
+        partialFilterExpression={"status": BatchStatus.PENDING},
+    ),
     # Covers both questions at the end of a request: is a batch open, and what do all of them add up to.
     IndexModel(
         [(field, ASCENDING) for field in ("request_id", "status", "succeeded", "failed", "bytes_in", "bytes_out")],

@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from imagepress import logs
-from imagepress.documents import ACTIVE, OPEN, BatchStatus, ImageStatus, RequestStatus, WebhookState
+from imagepress import logs, metrics
+from imagepress.documents import ACTIVE, ENDED, OPEN, BatchStatus, ImageStatus, RequestStatus, WebhookState
 from imagepress.mongo import Database, Session, durable_view, translates
 
 log = logs.get(__name__)
 Document = dict[str, Any]
+
+for _status in ENDED:
+    metrics.requests_ended.labels(_status)
 
 _TOTALS: Final = ("succeeded", "failed", "bytes_in", "bytes_out")
 
@@ -84,7 +87,10 @@ async def end_if_done(database: Database, request_id: str, run: int) -> Ended | 
     if not cancelled and ended.succeeded + ended.failed != request["images"]["total"]:
         log.error("images do not add up", request_id=request_id, totals=totals, images=request["images"])
     result = await database.requests.update_one(active, _ending(ended, totals, has_webhook="webhook" in request))
-    return ended if result.modified_count else None
+    if not result.modified_count:
+        return None
+    metrics.requests_ended.labels(ended.status).inc()
+    return ended
 
 
 async def _has_open_batch(database: Database, request_id: str, view: Session | None = None) -> bool:

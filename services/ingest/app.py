@@ -37,6 +37,7 @@ from services.ingest.api.deps import Parts
 from services.ingest.body_limit import BodyLimit
 from services.ingest.gate import Gate
 from services.ingest.headers import SecurityHeaders
+from services.ingest.http_metrics import HttpMetrics
 from services.ingest.live import Live
 from services.ingest.sessions import Sessions
 from services.ingest.settings import IngestSettings
@@ -111,6 +112,7 @@ def _protect(app: FastAPI, settings: IngestSettings, links: Links, sessions: Ses
             expose_headers=["Location", "Retry-After", "Content-Range"],
         )
     app.add_middleware(SecurityHeaders, https=settings.base_url.startswith("https://"))
+    app.add_middleware(HttpMetrics)  # it counts what the others refuse, too
 
 
 def __getattr__(name: str) -> Any:

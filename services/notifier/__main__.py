@@ -55,7 +55,6 @@ async def notify(settings: NotifierSettings, stop: Stop) -> None:
 
 async def _ring(wakeups: Wakeups, notifier: Notifier, sweeper: Sweeper) -> None:
     async for wake_up in wakeups:
-        metrics.stream_open.set(wakeups.is_open)
         if wake_up.sweep:
             sweeper.due()
         notifier.wake()

@@ -20,6 +20,9 @@ from services.notifier.send import Sender
 
 log = logs.get(__name__)
 
+for _outcome in ("delivered", "retried", "given_up"):
+    metrics.webhook_attempts.labels(_outcome)
+
 SPREAD: Final = 0.1
 """The share of its rest over which a host's webhooks come due again, so that they do not fall upon it all at once."""
 

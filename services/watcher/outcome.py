@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imagepress import logs, metrics, transitions
+from imagepress import logs, transitions
 from imagepress.blobs import Blobs
 from imagepress.errors import StorageUnavailable, TransientError
 from imagepress.mongo import Database
@@ -29,7 +29,6 @@ async def conclude(database: Database, run: BatchRun, blobs: Blobs, settings: Wa
     await persist(lambda: queries.complete_batch(database, batch, run.rows, run.progress()), seconds=seconds)
     ended = await persist(lambda: transitions.end_if_done(database, batch.request_id, batch.run), seconds=seconds)
     if ended:
-        metrics.requests_ended.labels(ended.status).inc()
         log.info(
             "request ended",
             request_id=batch.request_id,

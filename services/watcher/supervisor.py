@@ -62,7 +62,6 @@ def _starting(workers: list[WorkerProcess]) -> str | None:
 
 async def _ring(wakeups: Wakeups, workers: list[WorkerProcess], sweeper: Sweeper) -> None:
     async for wake_up in wakeups:
-        metrics.stream_open.set(wakeups.is_open)
         if wake_up.sweep:
             sweeper.due(wake_up)
         for worker in workers:

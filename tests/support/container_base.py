@@ -24,7 +24,7 @@ _MMDEBSTRAP: Final = (
     "mmdebstrap",
     "--quiet",
     "--variant=essential",
-    "--include=python3,python3-venv,ca-certificates",
+    "--include=python3,python3-venv,ca-certificates,libturbojpeg0",
     *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "info", "locale")),
     "bookworm",
 )

@@ -24,6 +24,9 @@ from services.ingest.queries import Upload
 log = logs.get(__name__)
 router = APIRouter(tags=["uploads"])
 
+for _outcome in ("accepted", "refused"):
+    metrics.uploads.labels(_outcome)
+
 LONGEST_URL = 2048
 
 
