@@ -44,7 +44,7 @@ format: $(READY)  ## format the code and mend what ruff can mend
 	@.venv/bin/ruff format .
 
 lock: $(READY)  ## resolve the lock files anew; the services' ones agree with dev.txt
-	@for extra in dev bench local ingest watcher notifier; do \
+	@for extra in dev bench local ingest watcher notifier otel; do \
 	  constraint=$$([ $$extra = dev ] || echo "--constraint deploy/locks/dev.txt"); \
 	  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --no-annotate --extra $$extra $$constraint pyproject.toml -o deploy/locks/$$extra.txt || exit 1; \
