@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 READY := .venv/.ready
+TEST_READY := .venv/.test-ready
 BENCH_READY := .venv/.bench-ready
 
 .PHONY: help setup demo test up check bench chaos lock format clean
@@ -12,23 +13,29 @@ help:  ## list the targets
 
 setup: $(READY)  ## install what is missing: system packages, .venv, locked dependencies
 
-$(READY): pyproject.toml deploy/locks/dev.txt deploy/local/setup.sh
+$(READY): pyproject.toml deploy/locks/dev.txt deploy/local/setup.sh deploy/local/packages.sh
 	@deploy/local/setup.sh
 
 demo: $(READY)  ## run the main job on real photographs, start to webhook, and check the outcome
 	@$(PYTHON) -m deploy.local.demo
 
-test: $(READY)  ## unit, integration and end-to-end tests, on a real MongoDB
+test: $(TEST_READY)  ## all tests, half a minute of chaos among them, on a real MongoDB
 	@$(PYTHON) -m pytest
 
 up: $(READY)  ## the whole system on this machine, with a MongoDB of its own; Ctrl-C ends it
 	@$(PYTHON) -m deploy.local.up
 
-check: $(READY)  ## lint, format, types, layers
+check: $(READY)  ## lint, format, types, layers, containers, manifests
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@PYTHONPATH=. .venv/bin/lint-imports
+	@.venv/bin/hadolint deploy/docker/Dockerfile
+	@.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+	@$(PYTHON) -m tests.support.manifests
+
+$(TEST_READY): $(READY) deploy/local/setup_tests.sh deploy/local/packages.sh
+	@deploy/local/setup_tests.sh
 
 bench: $(BENCH_READY)  ## measure, and print one JSON object as the last line
 	@$(PYTHON) -m tests.bench

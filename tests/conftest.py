@@ -33,16 +33,21 @@ def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSto
         yield running
 
 
-@pytest.fixture
-def environment(replica_set: ReplicaSet, tmp_path: Path) -> dict[str, str]:
-    """The settings of a test as environment variables: a fresh database, a folder for images, loopback allowed."""
+def fresh_environment(replica_set: ReplicaSet, folder: Path) -> dict[str, str]:
+    """Return settings as environment variables: a fresh database, images in `folder`, loopback allowed."""
     return {
         "MONGO_CONNECTION_STRING": replica_set.uri,
         "DATABASE_NAME": f"test_{uuid.uuid4().hex[:16]}",
         "COLLECTION_NAME": "requests",
-        "STORAGE_URL": f"file://{tmp_path / 'images'}",
+        "STORAGE_URL": f"file://{folder / 'images'}",
         "ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
     }
+
+
+@pytest.fixture
+def environment(replica_set: ReplicaSet, tmp_path: Path) -> dict[str, str]:
+    """The settings of a test as environment variables."""
+    return fresh_environment(replica_set, tmp_path)
 
 
 @pytest.fixture

@@ -14,7 +14,13 @@ from typing import Any, Final, NotRequired, TypedDict
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 SCHEMA: Final = 1
-"""Version of the shapes below, carried by every request."""
+"""Version of the shapes below, carried by every request and batch; deploy/README.md says how it is raised.
+
+A new field that may be absent needs no new version. A batch without one was written before batches carried it: 1.
+"""
+
+KNOWN: Final[dict[str, Any]] = {"schema": {"$not": {"$gt": SCHEMA}}}
+"""Matches what this release understands. A newer release's documents are left to it: it runs beside, or comes back."""
 
 
 class RequestStatus(StrEnum):
@@ -121,6 +127,7 @@ class BatchDocument(TypedDict):
     staged_from: NotRequired[str]
     """Status before a retry staged it: a retry that is never committed leaves the batch as it was."""
     rows: list[RowDocument]
+    schema: NotRequired[int]
     options: Options
     succeeded: int
     failed: int

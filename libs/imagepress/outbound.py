@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import zlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from importlib.metadata import version
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
+from imagepress import __version__
 from imagepress.addresses import AddressPolicy, literal_address
 from imagepress.errors import ForbiddenAddress, PermanentError, TooManyBytes
+from imagepress.names import ThreadResolver
 
 # zlib's window bits: 15, the largest, plus 32 for "gzip or zlib, look at the header".
 _GZIP_OR_ZLIB = 47
@@ -39,12 +41,12 @@ class _Refused(OSError):
 
 def agent_name(contact: str = "") -> str:
     """Return the User-Agent that names imagepress and, for site owners, the operator's `contact` (address or URL)."""
-    product = f"imagepress/{version('imagepress')}"
+    product = f"imagepress/{__version__}"
     return f"{product} (+{contact})" if contact else product
 
 
 def guarded_connector(
-    policy: AddressPolicy, *, limit: int, limit_per_host: int = 0, resolver: AbstractResolver | None = None
+    policy: AddressPolicy, *, limit: int, limit_per_host: int, resolver: AbstractResolver
 ) -> aiohttp.TCPConnector:
     """Return a pool of at most `limit` connections, `limit_per_host` to one host (0: any), all allowed by `policy`.
 
@@ -64,7 +66,8 @@ def guarded_connector(
     )
 
 
-def guarded_session(
+@asynccontextmanager
+async def guarded_session(
     policy: AddressPolicy,
     *,
     user_agent: str,
@@ -74,14 +77,16 @@ def guarded_session(
     idle_seconds: float,
     total_seconds: float | None = None,
     resolver: AbstractResolver | None = None,
-) -> aiohttp.ClientSession:
-    """Return a session for strangers' URLs: no proxies or .netrc from the environment, no cookies, bounded reads.
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """Open a session for strangers' URLs: no proxies or .netrc from the environment, no cookies, bounded reads.
 
     `connect_seconds` for each address, TLS included; `idle_seconds` without a byte; `total_seconds` for one request
     with its body (None: the caller's own deadline). Bodies come as they were sent: read them with `read_capped`.
+    `resolver` is closed with the session.
     """
-    return aiohttp.ClientSession(
-        connector=guarded_connector(policy, limit=limit, limit_per_host=limit_per_host, resolver=resolver),
+    names = resolver or ThreadResolver()
+    session = aiohttp.ClientSession(
+        connector=guarded_connector(policy, limit=limit, limit_per_host=limit_per_host, resolver=names),
         timeout=aiohttp.ClientTimeout(total=total_seconds, sock_connect=connect_seconds, sock_read=idle_seconds),
         # Images are compressed already; asking for more would only buy decompression bombs.
         headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
@@ -89,6 +94,11 @@ def guarded_session(
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
     )
+    try:
+        async with session:
+            yield session
+    finally:
+        await names.close()
 
 
 def forbidden_within(error: BaseException) -> ForbiddenAddress | None:

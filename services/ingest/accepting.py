@@ -31,6 +31,10 @@ log = logs.get(__name__)
 CHUNK: Final = 48
 
 
+class StagedTooLongAgo(TransientError):
+    """The upload was not stored in time; please send it again."""
+
+
 async def check(file: BinaryIO, *, max_images: int, encoding: str | None = None) -> Checked:
     """Read the whole file for its problems, in a thread."""
     return await asyncio.to_thread(_check, file, max_images, encoding)
@@ -53,8 +57,8 @@ async def accept(
 ) -> str:
     """Store a checked file, with `skip` only its good rows; return its request id once it is accepted.
 
-    With a `key` that came with it before, that is the request of then. Raises `DatabaseUnavailable` with nothing
-    accepted, `KeyReused`.
+    With a `key` that came with it before, that is the request of then. Raises `DatabaseUnavailable`, or
+    `StagedTooLongAgo` where this process has slept, with nothing accepted; `KeyReused`.
     """
     if key and (earlier := await idempotency.accepted_before(database, key)):
         return earlier
@@ -76,7 +80,10 @@ async def accept(
 async def _stage(
     database: Database, upload: Upload, file: BinaryIO, batch_images: int, encoding: str | None, *, skip: bool = False
 ) -> None:
-    """Store every batch, staged. Raises `RuntimeError` if that were not exactly the images that were counted before."""
+    """Store every batch, staged.
+
+    Raises `StagedTooLongAgo`, and `RuntimeError` if that were not exactly the images that were counted before.
+    """
     file.seek(0)
     rows = batches(_rows(file, encoding, skip=skip), batch_images=batch_images)
     staged_at = await server_time(database)
@@ -89,6 +96,8 @@ async def _stage(
         )
     if images != upload.images:
         raise RuntimeError(f"{images} images were staged of an upload that has {upload.images}")
+    if await server_time(database) > staged_at + queries.COMMITTED_WITHIN:
+        raise StagedTooLongAgo
 
 
 def _rows(file: BinaryIO, encoding: str | None, *, skip: bool) -> Iterator[Row]:

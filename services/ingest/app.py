@@ -10,7 +10,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from imagepress import logs
+from imagepress import __version__, logs
 from imagepress.blobs import Blobs
 from imagepress.errors import StartupError
 from imagepress.lifecycle import Stop
@@ -44,8 +44,6 @@ from services.ingest.settings import IngestSettings
 from services.ingest.zipping import Zipper
 
 log = logs.get(__name__)
-
-VERSION: Final = "0.1.0"
 
 _MODULES: Final = (
     *(uploads, requests, listing, events, results, commands, images, attempts, webhooks),
@@ -85,7 +83,7 @@ def create_app(settings: IngestSettings, stop: Stop | None = None) -> FastAPI:
             yield
             ending.set()
 
-    app = FastAPI(title="imagepress", version=VERSION, description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(title="imagepress", version=__version__, description=DESCRIPTION, lifespan=lifespan)
     _protect(app, settings, links, sessions)
     problems.install(app)
     for module in _MODULES:

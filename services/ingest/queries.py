@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from imagepress.documents import (
     ACTIVE,
+    KNOWN,
     SCHEMA,
     STAGED_FOR_SECONDS,
     BatchDocument,
@@ -22,7 +23,7 @@ from imagepress.documents import (
     WebhookState,
     batch_id,
 )
-from imagepress.errors import ConflictError
+from imagepress.errors import ConflictError, NewerSchema
 from imagepress.mongo import Database, translated, translates
 
 # The first character after "/": ids of a request's batches lie between "{request_id}/" and "{request_id}0".
@@ -63,6 +64,7 @@ def batch_document(upload: Upload, seq: int, rows: list[RowDocument], staged_at:
         "claims": 0,
         "expiries": 0,
         "staged_at": staged_at,
+        "schema": SCHEMA,
         "rows": rows,
         "options": upload.options,
         "succeeded": 0,
@@ -125,8 +127,13 @@ def _webhook(url: str) -> WebhookDocument:
 
 @translates
 async def find_request(database: Database, request_id: str, *, client: str | None = None) -> dict[str, Any] | None:
-    """Return the request document, None where there is none, it is not `client`'s, or is wanted forgotten."""
+    """Return the request document, None where there is none, it is not `client`'s, or is wanted forgotten.
+
+    Raises `NewerSchema`.
+    """
     found: dict[str, Any] | None = await database.requests.find_one({"_id": request_id, **_of(client), **SHOWN})
+    if found and found["schema"] > SCHEMA:
+        raise NewerSchema
     return found
 
 
@@ -145,7 +152,7 @@ async def list_requests(
     limit: int,
 ) -> list[dict[str, Any]]:
     """Return at most `limit` request documents of a client, or of all, newest first, older than `before`."""
-    wanted: dict[str, Any] = {**_of(client), **SHOWN}
+    wanted: dict[str, Any] = {**_of(client), **SHOWN, **KNOWN}
     if status:
         wanted["status"] = status
     if before:

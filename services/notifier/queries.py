@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from imagepress import leases
-from imagepress.documents import ACTIVE, WebhookState
+from imagepress.documents import ACTIVE, KNOWN, WebhookState
 from imagepress.mongo import Database, translates
 
 Document = dict[str, Any]
@@ -20,7 +20,7 @@ WINDOW: Final = 4
 """Due webhooks looked at for each free place, so that a host with many is seen to be one among others."""
 
 # Equality with null also matches what has no lease at all, and is what the index sorts first.
-FREE: Final[Document] = {"webhook.state": WebhookState.DUE, "webhook.lease.token": None}
+FREE: Final[Document] = {"webhook.state": WebhookState.DUE, "webhook.lease.token": None, **KNOWN}
 _NOW_DUE: Final[Document] = {"$lte": ["$webhook.next_attempt_at", "$$NOW"]}
 # What is given back comes due anew: notifiers do not look again at what came due long ago.
 _DUE_NOW: Final = {"webhook.next_attempt_at": "$$NOW", "woken_at": "$$NOW"}

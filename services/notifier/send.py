@@ -19,7 +19,6 @@ from imagepress.outbound import agent_name, forbidden_within, guarded_session, r
 from imagepress.signing import SigningSecrets
 from services.notifier import message
 from services.notifier.decide import Result
-from services.notifier.names import ThreadResolver
 from services.notifier.queries import DueWebhook
 from services.notifier.settings import NotifierSettings
 
@@ -128,16 +127,11 @@ def _plain(wire: bytes, encoding: str) -> bytes:
 @asynccontextmanager
 async def open_sender(settings: NotifierSettings) -> AsyncIterator[Sender]:
     """Open a sender with a session of its own, closed at the end."""
-    resolver = ThreadResolver()
-    try:
-        async with guarded_session(
-            settings.address_policy,
-            user_agent=agent_name(settings.user_agent_contact),
-            limit=settings.webhook_concurrency,
-            connect_seconds=settings.webhook_connect_seconds,
-            idle_seconds=settings.webhook_timeout_seconds,
-            resolver=resolver,
-        ) as session:
-            yield Sender(session, settings.webhook_secrets, settings.base_url, settings.webhook_timeout_seconds)
-    finally:
-        await resolver.close()
+    async with guarded_session(
+        settings.address_policy,
+        user_agent=agent_name(settings.user_agent_contact),
+        limit=settings.webhook_concurrency,
+        connect_seconds=settings.webhook_connect_seconds,
+        idle_seconds=settings.webhook_timeout_seconds,
+    ) as session:
+        yield Sender(session, settings.webhook_secrets, settings.base_url, settings.webhook_timeout_seconds)

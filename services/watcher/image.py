@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from imagepress import metrics
@@ -17,6 +17,7 @@ from imagepress.retry import Trouble
 from services.watcher.budget import Budget
 from services.watcher.compress import Compressed, Options, compress, inspect
 from services.watcher.fetch import Fetcher
+from services.watcher.in_flight import InFlight
 from services.watcher.room import Room
 from services.watcher.turns import Turns
 
@@ -52,6 +53,7 @@ class Tools:
     max_pixels: int
     codec_seconds: float
     storing: Trouble
+    in_flight: InFlight[Made] = field(default_factory=InFlight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +66,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A compressed image, under the path of each of its places."""
+    """A compressed image, the SHA-256 of its bytes, and what it was fetched as, in bytes."""
 
     result: Compressed
-    blobs: list[str]
+    digest: str
+    bytes_in: int
+
+    def path(self, request_id: str, place: Place) -> str:
+        """Return where it is stored for `place`."""
+        return image_path(request_id, place.row, place.n, self.digest, self.result.extension)
 
 
 async def deliver(
@@ -75,23 +82,28 @@ async def deliver(
 ) -> list[Document]:
     """Fetch `url`, compress and store it once for each of `places`; return the fields of a success for each.
 
-    Raises `ImageError`, `StorageUnavailable` (try again later), `CodecStuck`.
+    Where another batch of the request is at this URL already, its image is stored here as well. Raises `ImageError`,
+    `StorageUnavailable` (try again later), `CodecStuck`.
     """
-    async with tools.bytes_in_flight.hold() as holding:
-        async with tools.fetching.place(turn_of):
-            with _FETCH.time():
-                data = await tools.fetcher.fetch(url, holding)
-        bytes_in = len(data)
-        async with tools.compressing.place(turn_of):
-            job = _Job(data, places, request_id, Options(**options), tools)
-            del data
-            made = await _in_thread(job, tools)
-    if not tools.blobs.is_local:
+
+    async def make() -> Made:
+        async with tools.bytes_in_flight.hold() as holding:
+            async with tools.fetching.place(turn_of):
+                with _FETCH.time():
+                    data = await tools.fetcher.fetch(url, holding)
+            async with tools.compressing.place(turn_of):
+                job = _Job(data, places, request_id, Options(**options), tools)
+                del data
+                return await _in_thread(job, tools)
+
+    made, is_ours = await tools.in_flight.once((request_id, url), make)
+    blobs = [made.path(request_id, place) for place in places]
+    if not (is_ours and tools.blobs.is_local):  # else the codec's thread has stored it
         with _STORE.time():
-            for blob in made.blobs:
+            for blob in blobs:
                 await _stored(tools.blobs.put(blob, made.result.data), tools.storing)
-    _count(bytes_in, made)
-    return [_success(blob, bytes_in, made.result) for blob in made.blobs]
+    _count(made, len(places))
+    return [_success(blob, made) for blob in blobs]
 
 
 async def _in_thread(job: _Job, tools: Tools) -> Made:
@@ -129,8 +141,8 @@ class _Job:
         made = self._made()
         if self.tools.blobs.is_local:
             with _STORE.time():
-                for blob in made.blobs:
-                    self.tools.blobs.put_local(blob, made.result.data)
+                for place in self.places:
+                    self.tools.blobs.put_local(made.path(self.request_id, place), made.result.data)
         return made
 
     def _made(self) -> Made:
@@ -139,20 +151,18 @@ class _Job:
         inspected = inspect(self.data, self.options, max_pixels=most)
         with self.tools.pixels_in_flight.hold(inspected.pixels), _COMPRESS.time():
             result = compress(self.data, self.options, max_pixels=most)
-        digest = hashlib.sha256(result.data).hexdigest()
-        paths = [image_path(self.request_id, at.row, at.n, digest, result.extension) for at in self.places]
-        return Made(result, paths)
+        return Made(result, hashlib.sha256(result.data).hexdigest(), len(self.data))
 
 
-def _success(blob: str, bytes_in: int, result: Compressed) -> Document:
+def _success(blob: str, made: Made) -> Document:
     return {
         "status": ImageStatus.SUCCEEDED,
         "blob": blob,
-        "bytes_in": bytes_in,
-        "bytes_out": len(result.data),
-        "width": result.width,
-        "height": result.height,
-        "kept_original": result.kept_original,
+        "bytes_in": made.bytes_in,
+        "bytes_out": len(made.result.data),
+        "width": made.result.width,
+        "height": made.result.height,
+        "kept_original": made.result.kept_original,
     }
 
 
@@ -162,8 +172,7 @@ def failure(error: ImageError, run: int) -> Document:
     return {"status": ImageStatus.FAILED, "run": run, "error": {"code": error.code, "message": error.message[:500]}}
 
 
-def _count(bytes_in: int, made: Made) -> None:
-    number = len(made.blobs)
+def _count(made: Made, number: int) -> None:
     _SUCCEEDED.inc(number)
-    _INPUT.inc(bytes_in * number)
+    _INPUT.inc(made.bytes_in * number)
     _OUTPUT.inc(len(made.result.data) * number)

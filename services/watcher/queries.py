@@ -10,7 +10,7 @@ from typing import Any, Final
 from pymongo import UpdateOne
 
 from imagepress import leases, metrics
-from imagepress.documents import ACTIVE, BatchStatus, RequestStatus
+from imagepress.documents import ACTIVE, KNOWN, BatchStatus, RequestStatus
 from imagepress.errors import ConflictError
 from imagepress.mongo import Database, server_time, translates
 from imagepress.transitions import lowest_turn
@@ -66,7 +66,7 @@ async def claim_batch(
         found = await leases.claim(
             database.batches,
             path=LEASE,
-            free={"status": BatchStatus.PENDING, "turn": {"$gte": from_turn}, **(only or {})},
+            free={"status": BatchStatus.PENDING, "turn": {"$gte": from_turn}, **KNOWN, **(only or {})},
             sort=[("turn", 1), ("_id", 1)],
             worker=worker,
             seconds=seconds,

@@ -196,6 +196,22 @@ async def test_all_that_was_given_up_since_a_moment_is_sent_again(api: httpx.Asy
     assert (await webhook_of(database, delivered))["state"] == WebhookState.DELIVERED
 
 
+async def test_a_client_sends_only_its_own_again(database: Database, make_settings: MakeSettings) -> None:
+    """With keys, what was given up of other clients' requests, or of nobody's, stays as it is and is not counted."""
+    own, others, nobodys = [await _given_up(database, minutes=1) for _ in range(3)]
+    for request_id, client in ((own, "shop"), (others, "mill")):
+        await database.requests.update_one({"_id": request_id}, {"$set": {"client": client}})
+    keys = "shop:the-key-of-the-shop-1,mill:the-key-of-the-mill-1"
+    async with serving(make_settings(IngestSettings, api_keys=keys)) as api:
+        as_shop = {"Authorization": "Bearer the-key-of-the-shop-1"}
+        answer = await api.post("/api/webhooks/redeliver", params={"since": "2000-01-01"}, headers=as_shop)
+        assert (answer.status_code, answer.json()) == (200, {"webhooks": 1})
+        answer = await api.post(f"/api/requests/{others}/webhook/redeliver", headers=as_shop)
+        assert answer.status_code == 404
+    states = [(await webhook_of(database, request_id))["state"] for request_id in (own, others, nobodys)]
+    assert states == [WebhookState.DUE, WebhookState.GIVEN_UP, WebhookState.GIVEN_UP]
+
+
 @pytest.mark.parametrize(
     ("ago", "zone", "found"),
     [(90, "", 1), (90, "Z", 1), (30, "", 0), (30, "Z", 0), (-30, "+02:00", 1), (-90, "+02:00", 0)],

@@ -17,6 +17,8 @@ from imagepress.addresses import AddressPolicy, parse_networks, parse_ports
 from imagepress.errors import ImageError
 from services.watcher.budget import Budget
 from services.watcher.fetch import Fetcher, FetchLimits, open_fetcher
+from tests.support.connections import connections_tried
+from tests.support.nameserver import serve_names
 from tests.support.origin import (
     Answer,
     body,
@@ -253,12 +255,33 @@ async def test_forbidden_address_is_not_connected_to(host: str, direct: bool) ->
         "http://10.0.0.1:8080/", "http://172.16.0.1:8080/", "http://192.168.0.1:8080/", "http://169.254.169.254:8080/",
         "http://100.64.0.1:8080/", "http://0.0.0.0:8080/", "http://224.0.0.1:8080/", "http://[fd00:ec2::254]:8080/",
         "http://[fe80::1]:8080/", "http://[64:ff9b::7f00:1]:8080/", "http://[2002:7f00:1::]:8080/", "http://1.1.1.1/",
+        "http://168.63.129.16:8080/", "http://198.18.0.1:8080/", "http://240.0.0.1:8080/", "http://[::10.0.0.1]:8080/",
+        "http://[fec0::1]:8080/", "http://[ff02::1]:8080/", "http://[fe80::1%25lo]:8080/", "http://012.0.0.1:8080/",
+        "http://0xa000001:8080/", "http://167772161:8080/", "http://10.1:8080/", "http://①⓪.0.0.1:8080/",
+        "http://example.com@10.0.0.1:8080/", "http://example.com:8080@10.0.0.1:8080/", "//10.0.0.1:8080/",
+        "http://1.1.1.1:22/", "http://1.1.1.1:25/", "https://1.1.1.1:1023/", "http://10.0.0.1.:8080/",
     ],
 )  # fmt: skip
 async def test_redirect_to_any_forbidden_range_or_port_is_refused(target: str) -> None:
-    """A redirect is no way around the policy, whichever range or port it names."""
-    async with serve_origin({"/": redirect(target)}) as origin, fetcher() as opened:
-        assert await code_of(opened, origin.url("/")) == "forbidden_address"
+    """A redirect is no way around the policy, whichever range or port it names: only the first is connected to."""
+    async with serve_origin({"/": redirect(target.encode().decode("latin-1"))}) as origin, fetcher() as opened:
+        with connections_tried() as tried:
+            assert await code_of(opened, origin.url("/")) == "forbidden_address"
+        assert tried == [("127.0.0.1", origin.port)]
+
+
+async def test_name_that_rebinds_between_redirects_connects_to_nothing() -> None:
+    """A name that leads to an allowed address first and to a forbidden one after its own redirect is refused there."""
+    one_address = AddressPolicy(parse_networks("127.0.0.1/32"), PORTS)
+    async with (
+        serve_names({"rebind.test": [["127.0.0.1"], ["127.0.0.2"]]}) as names,
+        serve_origin(host="127.0.0.2") as inner,
+        serve_origin({"/": redirect(inner.url("/", "rebind.test"))}) as origin,
+        fetcher(one_address, names.resolver()) as opened,
+    ):
+        assert await code_of(opened, origin.url("/", "rebind.test")) == "forbidden_address"
+        assert (origin.connections, inner.connections) == (1, 0)
+        assert names.asked == ["rebind.test"] * 2
 
 
 async def test_password_in_a_url_is_used_and_never_told() -> None:

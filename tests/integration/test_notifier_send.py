@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from imagepress.names import ThreadResolver
 from imagepress.settings import load
 from services.notifier.decide import Result
-from services.notifier.names import ThreadResolver
 from services.notifier.queries import DueWebhook
 from services.notifier.send import ANSWER_KEPT, ANSWER_SECONDS, Sender, open_sender
 from services.notifier.settings import NotifierSettings

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import gzip
-import socket
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import AbstractResolver
 
 from imagepress.addresses import AddressPolicy, parse_networks, parse_ports
 from imagepress.errors import PermanentError, TooManyBytes
 from imagepress.outbound import agent_name, forbidden_within, guarded_session, read_capped
+from tests.support.connections import connections_tried
+from tests.support.nameserver import serve_names
 from tests.support.origin import Answer, body, endless, gzip_bomb, gzipped, lying, raw, serve_origin
 
 PORTS = parse_ports("1024-65535")
@@ -30,31 +31,13 @@ SPELLINGS = [
 ]  # fmt: skip
 
 
-class Answers(AbstractResolver):
-    """A resolver that gives one list of addresses after the other, as a rebinding name server does."""
-
-    def __init__(self, *lists: list[str]) -> None:
-        self._lists = list(lists)
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Return the next list, whatever was asked for."""
-        del family
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in self._lists.pop(0)
-        ]
-
-    async def close(self) -> None:
-        """Hold nothing."""
+# One of each range outside the public Internet (IANA's special-purpose registries); test_addresses.py has all.
+FORBIDDEN = [
+    "0.0.0.0", "10.0.0.1", "100.64.0.1", "127.0.0.1", "168.63.129.16", "169.254.169.254", "172.16.0.1", "192.0.0.192",
+    "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "240.0.0.1",
+    "255.255.255.255", "::", "::1", "::127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "64:ff9b:1::1", "100::1",
+    "2001:db8::1", "2002:7f00:1::", "3fff::1", "5f00::1", "fd00:ec2::254", "fe80::1", "fec0::1", "ff02::1",
+]  # fmt: skip
 
 
 @asynccontextmanager
@@ -80,41 +63,46 @@ async def refused(session: aiohttp.ClientSession, url: str) -> str:
 async def test_no_spelling_of_a_local_address_is_connected_to(host: str) -> None:
     """However loopback is spelled, the listener there accepts nothing."""
     async with serve_origin() as origin, session_for(PUBLIC_ONLY) as session:
-        await refused(session, f"http://{host}:{origin.port}/")
+        with connections_tried() as tried:
+            await refused(session, f"http://{host}:{origin.port}/")
         assert origin.connections == 0
+        assert tried == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0x7f.1", "①②⑦.0.0.1", "[::ffff:127.0.0.1]", "localhost"])
 async def test_the_listener_counts_where_loopback_is_allowed(host: str) -> None:
     """The same spellings reach the same listener once the policy allows it: a planted fault would be seen."""
     async with serve_origin({"/": body(b"x")}) as origin, session_for(LOOPBACK) as session:
-        async with session.get(f"http://{host}:{origin.port}/") as response:
-            assert await response.read() == b"x"
+        with connections_tried() as tried:
+            async with session.get(f"http://{host}:{origin.port}/") as response:
+                assert await response.read() == b"x"
         assert origin.connections == 1
+        assert len(tried) >= 1
 
 
 async def test_name_that_rebinds_is_judged_at_every_connection() -> None:
     """A name that first leads to an allowed address, then to a forbidden one, is refused the second time."""
     one_address = AddressPolicy(parse_networks("127.0.0.1/32"), PORTS)
-    resolver = Answers(["127.0.0.1"], ["127.0.0.2"])
     async with (
+        serve_names({"rebind.test": [["127.0.0.1"], ["127.0.0.2"]]}) as names,
         serve_origin({"/": body(b"x")}) as allowed,
         serve_origin(host="127.0.0.2") as forbidden,
-        session_for(one_address, resolver) as session,
+        session_for(one_address, names.resolver()) as session,
     ):
         async with session.get(allowed.url("/", "rebind.test")) as response:
             assert response.status == 200
         assert await refused(session, forbidden.url("/", "rebind.test")) == "127.0.0.2 is a loopback address"
         assert (allowed.connections, forbidden.connections) == (1, 0)
+        assert names.asked == ["rebind.test"] * 2
 
 
 async def test_forbidden_address_of_a_name_is_passed_over() -> None:
     """A name with a forbidden and an allowed address is reached at the allowed one."""
     one_address = AddressPolicy(parse_networks("127.0.0.1/32"), PORTS)
-    resolver = Answers(["::1", "10.0.0.1", "127.0.0.1"])
     async with (
+        serve_names({"many.test": [["::1", "10.0.0.1", "127.0.0.1"]]}) as names,
         serve_origin({"/": body(b"x")}) as origin,
-        session_for(one_address, resolver) as session,
+        session_for(one_address, names.resolver()) as session,
         session.get(origin.url("/", "many.test")) as response,
     ):
         assert response.status == 200
@@ -122,8 +110,24 @@ async def test_forbidden_address_of_a_name_is_passed_over() -> None:
 
 async def test_name_with_forbidden_addresses_alone_is_refused_with_a_reason() -> None:
     """Where several addresses are forbidden for several reasons, the reason of one of them is told."""
-    async with session_for(PUBLIC_ONLY, Answers(["::1", "10.0.0.1", "127.0.0.1", "fe80::1"])) as session:
+    async with (
+        serve_names({"many.test": [["::1", "10.0.0.1", "127.0.0.1", "fe80::1"]]}) as names,
+        session_for(PUBLIC_ONLY, names.resolver()) as session,
+    ):
         assert " is a " in await refused(session, "http://many.test:8080/")
+
+
+@pytest.mark.parametrize("address", FORBIDDEN)
+async def test_name_that_leads_to_a_forbidden_address_connects_to_nothing(address: str) -> None:
+    """Whichever range outside the public Internet a name server answers with, no connection is even tried."""
+    async with (
+        serve_names({"inner.test": [[address]]}) as names,
+        session_for(PUBLIC_ONLY, names.resolver()) as session,
+    ):
+        with connections_tried() as tried:
+            await refused(session, "http://inner.test:8080/")
+        assert [where for where in tried if where != ("127.0.0.1", names.port)] == []
+        assert names.asked == ["inner.test"]
 
 
 async def test_other_errors_are_not_taken_for_refusals() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from deploy.local.processes import eventually
 from imagepress.blobs import Blobs
-from imagepress.documents import ENDED, BatchStatus
+from imagepress.documents import ENDED, BatchStatus, ImageStatus
 from imagepress.lifecycle import Stop
 from imagepress.mongo import Database
 from services.ingest.settings import IngestSettings
@@ -156,3 +156,33 @@ async def test_a_full_worker_has_room_for_a_newcomer(database: Database, make_se
         open_ = await database.batches.count_documents({"request_id": giant, "status": BatchStatus.PENDING})
         assert open_ > 5, "the giant was not taken whole to get there"
         gate.set()
+
+
+async def test_a_url_in_several_batches_of_a_request_is_fetched_once(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """While one batch is at a URL, the others of its request wait for that image, and store it at their own places."""
+    gate = asyncio.Event()
+    ingest = make_settings(IngestSettings, batch_images=4)
+    settings = make_settings(WatcherSettings, batch_images=64, sweep_seconds=600)
+    async with (
+        serve_origin({"/": origins.held(gate, origins.body(photo(1)))}) as origin,
+        _worker(database, settings) as worker,
+    ):
+        request_id = await accepted(database, ingest, [origin.url("/")] * 12)
+        worker.wake(sweep=False)
+
+        async def all_claimed() -> bool:
+            return await database.batches.count_documents({"status": BatchStatus.PROCESSING}) == 3
+
+        await eventually(all_claimed)
+        gate.set()
+        await eventually(_has_ended(database, request_id), 10)
+        assert len(origin.requests) == 1
+        batches = await database.batches.find({"request_id": request_id}).to_list()
+        images = [image for batch in batches for row in batch["rows"] for image in row["images"]]
+        assert [image["status"] for image in images] == [ImageStatus.SUCCEEDED] * 12
+        assert len({image["blob"] for image in images}) == 12
+        for image in images:
+            info = await Blobs(settings.storage_url).head(image["blob"])
+            assert info.size == image["bytes_out"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.async_api import ConsoleMessage, Page, Route, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, Route, async_playwright, expect
 
 AXE: Final = Path(__file__).parents[1] / "browser" / "axe-core-4.14.1"
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 MILLISECONDS: Final = 30_000
+REFUSED: Final = re.compile("status of 422")
+"""What the browser itself logs of a refused upload; it is no fault of the page."""
 
 
 @dataclass
@@ -63,23 +67,31 @@ def executable() -> str:
 
 
 @asynccontextmanager
-async def browsing(**context: Any) -> AsyncIterator[Watched]:
-    """Open an empty page in a fresh browser; `context` as Playwright's `new_context` takes it."""
+async def launched() -> AsyncIterator[Browser]:
+    """Start the browser."""
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's sandbox refuses to run as root
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=executable(), args=arguments)
-        page = await (await browser.new_context(**context)).new_page()
-        page.set_default_timeout(MILLISECONDS)
-        watched = Watched(page)
-        page.on("console", watched._console)
-        page.on("pageerror", lambda error: watched.errors.append(str(error)))
         try:
-            yield watched
-        except BaseException:
-            print(f"--- {page.url}\n{await page.locator('main').inner_text()}\n{watched.errors}")
-            raise
+            yield browser
         finally:
             await browser.close()
+
+
+@asynccontextmanager
+async def browsing(browser: Browser, **options: Any) -> AsyncIterator[Watched]:
+    """Open an empty page without cookies or cache; `options` as Playwright's `new_context` takes them."""
+    context = await browser.new_context(**options)
+    page = await context.new_page()
+    page.set_default_timeout(MILLISECONDS)
+    watched = Watched(page)
+    page.on("console", watched._console)
+    page.on("pageerror", lambda error: watched.errors.append(str(error)))
+    try:
+        yield watched
+    finally:
+        print(f"--- {page.url}\n{await page.inner_text('body')}\n{watched.errors}")  # shown where a test fails
+        await context.close()
 
 
 async def drop(page: Page, selector: str, name: str, content: bytes) -> None:
@@ -105,3 +117,22 @@ def planting(fault: str) -> Callable[[Route], Awaitable[None]]:
         await route.fulfill(response=answer, body=planted)
 
     return handle
+
+
+async def submit(page: Page, content: bytes) -> None:
+    """Drop a file and send it; the request's view opens."""
+    await drop(page, "#drop", "catalogue.csv", content)
+    await page.click("#submit")
+
+
+async def until(page: Page, status: str) -> None:
+    """Wait until the request that is shown has this status."""
+    await expect(page.locator("#request-status")).to_have_text(status, timeout=60_000)
+
+
+async def downloaded(page: Page, link: str) -> bytes:
+    """Return the file that a link brings."""
+    async with page.expect_download() as downloading:
+        await page.get_by_role("link", name=link).click()
+    path = await (await downloading.value).path()
+    return await asyncio.to_thread(path.read_bytes)

@@ -68,6 +68,7 @@ def _saved(picture: Image.Image, kind: str, how: dict[str, Any]) -> bytes:
     return out.getvalue()
 
 
+@cache
 def bombs() -> dict[str, bytes]:
     """Return small files that unpack to 3,000 x 3,000 pixels; one of them says that it is smaller."""
     side = 3000

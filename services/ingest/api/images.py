@@ -27,9 +27,9 @@ _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _IMAGE: Final = {kind: _BINARY for kind in ("image/jpeg", "image/png", "image/webp", "image/avif", "image/gif")}
 
 
-@router.api_route(
+@router.head("/compressed_images/{path:path}", include_in_schema=False)
+@router.get(
     "/compressed_images/{path:path}",
-    methods=["GET"],
     operation_id="image",
     summary="A compressed image",
     response_class=Response,
@@ -41,7 +41,6 @@ _IMAGE: Final = {kind: _BINARY for kind in ("image/jpeg", "image/png", "image/we
         **documented(404, 416, 422, 503),
     },
 )
-@router.head("/compressed_images/{path:path}", include_in_schema=False)
 async def image(
     service: Service,
     asking: Asking,

@@ -8,9 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header
 from starlette.responses import Response
 
+from services.ingest.api.deps import Service
 from services.ingest.problems import ProblemError
 
 router = APIRouter(include_in_schema=False)
@@ -40,11 +41,7 @@ _POLICY: Final = "; ".join(
 _HEADERS: Final = {
     "Content-Security-Policy": _POLICY,
     "Cache-Control": "no-cache",  # asked for each time, answered with 304: a new version is seen at once
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
 }
-_PARTS: Final = ("events", "images.zip", "webhook")
-"""Routes below a request that the page uses where the service has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +64,15 @@ def assets() -> dict[str, Asset]:
 
 
 @cache
-def _page(serves: str) -> Asset:
-    html = assets()["index.html"].content.decode()
-    return _asset(html.replace('data-serves=""', f'data-serves="{serves}"').encode(), ".html")
+def _page_with_keys() -> Asset:
+    return _asset(assets()["index.html"].content.replace(b"<body>", b"<body data-keys>"), ".html")
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
-async def page(request: Request, if_none_match: Annotated[str | None, Header()] = None) -> Response:
-    """Return the page; it is told which of the optional routes there are."""
-    paths = {getattr(route, "path", "") for route in request.app.routes}
-    serves = " ".join(part for part in _PARTS if f"/api/requests/{{request_id}}/{part}" in paths)
-    return _answer(_page(serves), if_none_match)
+async def page(service: Service, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+    """Return the page; it is told whether there are keys, because nobody can sign out where there are none."""
+    found = _page_with_keys() if service.settings.api_keys else assets()["index.html"]
+    return _answer(found, if_none_match)
 
 
 @router.api_route("/web/{name}", methods=["GET", "HEAD"])

@@ -1,6 +1,6 @@
 // What the page says to the service: the public API, nothing else.
 
-import { ask } from "./dom.js";
+import { ask, trouble } from "./dom.js";
 
 /** An answer other than 2xx: status, a sentence, and the problems (RFC 9457). */
 export class Refused extends Error {
@@ -10,9 +10,6 @@ export class Refused extends Error {
     this.problems = problem?.errors ?? [];
   }
 }
-
-/** Whether this service has the route that ends in `name`. */
-export const serves = (name) => document.body.dataset.serves.split(" ").includes(name);
 
 async function call(path, options = {}) {
   const answer = await fetch(path, { ...options, headers: { Accept: "application/json", ...options.headers } });
@@ -35,16 +32,25 @@ async function askForKey() {
   const key = await ask({ title: "Sign in", details: "This service asks for a key.", yes: "Sign in", key: true });
   if (!key) return false;
   const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ key }) };
-  return call("/api/sign-in", options).then(() => true, () => askForKey());
+  try {
+    await call("/api/sign-in", options);
+    return true;
+  } catch (error) {
+    trouble(error.message);
+    return askForKey();
+  }
 }
+
+export const signOut = () => call("/api/sign-out", { method: "POST" });
 
 const of = (id) => `/api/requests/${encodeURIComponent(id)}`;
 
-export const upload = (form) =>
-  call("/api/upload", { method: "POST", body: form, headers: { "Idempotency-Key": newKey() } });
+/** Sends a file; the same `key` again, after an answer that was lost, is accepted once. */
+export const upload = (form, key) =>
+  call("/api/upload", { method: "POST", body: form, headers: { "Idempotency-Key": key } });
 
 // Not crypto.randomUUID, which browsers have on https and localhost only.
-const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16)).join("");
+export const newKey = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
 
 export const status = (id, offset = 0, limit = 1) =>
   call(`/api/status?${new URLSearchParams({ request_id: id, offset, limit })}`);
@@ -58,6 +64,7 @@ export const cancel = (id) => call(`${of(id)}/cancel`, { method: "POST" });
 export const retry = (id) => call(`${of(id)}/retry`, { method: "POST" });
 export const remove = (id) => call(of(id), { method: "DELETE" });
 export const webhook = (id) => call(`${of(id)}/webhook`);
+export const redeliver = (id) => call(`${of(id)}/webhook/redeliver`, { method: "POST" });
 export const eventsUrl = (id) => `${of(id)}/events`;
 export const csvUrl = (id) => `${of(id)}/result.csv`;
 export const zipUrl = (id) => `${of(id)}/images.zip`;

@@ -50,6 +50,7 @@ export function ask({ title, details, yes, key = false }) {
   show("ask-key-label", key);
   byId("ask-key").value = "";
   dialog.returnValue = "no";
+  byId("ask-no").onclick = () => dialog.close(); // no submit button: Enter would press the first of the form
   dialog.showModal();
   (key ? byId("ask-key") : byId("ask-yes")).focus();
   return new Promise((resolve) => {

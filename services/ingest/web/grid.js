@@ -117,7 +117,7 @@ export class Grid {
   }
 
   #card(image) {
-    const name = decodeURI_(image.url.split("/").pop() || image.url);
+    const name = decoded(image.url.split("/").pop() || image.url);
     const make = { succeeded: succeeded, failed: failed, pending: pending }[image.outcome];
     return element("li", { class: "cell", "data-outcome": image.outcome }, ...make(image, name));
   }
@@ -146,7 +146,7 @@ function caption(image, name) {
   return element("p", { class: "caption" }, element("b", {}, image.product), link);
 }
 
-function decodeURI_(text) {
+function decoded(text) {
   try {
     return decodeURIComponent(text);
   } catch {

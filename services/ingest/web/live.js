@@ -1,4 +1,4 @@
-// Following a request while it runs: by server-sent events, or by asking where there are none.
+// Following a request while it runs: by server-sent events, or by asking where a proxy lets none through.
 
 import * as api from "./api.js";
 
@@ -10,8 +10,7 @@ export const hasEnded = (request) => !["pending", "processing"].includes(request
 /** Calls `onProgress` with each new status until the request ends. Returns the function that stops following. */
 export function follow(id, onProgress, onTrouble) {
   const stopping = new AbortController();
-  const run = api.serves("events") ? byEvents : byAsking;
-  run(id, onProgress, onTrouble, stopping.signal);
+  byEvents(id, onProgress, onTrouble, stopping.signal);
   return () => stopping.abort();
 }
 
@@ -20,9 +19,12 @@ function byEvents(id, onProgress, onTrouble, signal) {
   const close = () => source.close();
   signal.addEventListener("abort", close);
   source.addEventListener("progress", (event) => signal.aborted || onProgress(JSON.parse(event.data)));
-  source.addEventListener("end", () => {
+  source.addEventListener("end", (event) => {
     close();
-    byAsking(id, onProgress, onTrouble, signal);
+    if (signal.aborted) return;
+    const request = JSON.parse(event.data);
+    if (hasEnded(request)) onProgress(request);
+    else byAsking(id, onProgress, onTrouble, signal); // it was deleted meanwhile: the service says so
   });
   source.addEventListener("error", () => {
     // The browser reconnects by itself, unless the service refused.

@@ -1,5 +1,6 @@
 // The page: which part is shown is told by the address, `#` or `#<request id>`, so that links and Back work.
 
+import * as api from "./api.js";
 import * as compare from "./compare.js";
 import { byId, show, trouble } from "./dom.js";
 import * as past from "./past.js";
@@ -29,5 +30,7 @@ upload.prepare((id) => (location.hash = id));
 past.prepare(fail);
 request.prepare();
 compare.prepare();
+show("sign-out", document.body.dataset.keys !== undefined);
+byId("sign-out").addEventListener("click", () => api.signOut().then(() => location.assign("/"), fail));
 window.addEventListener("hashchange", () => location.hash !== "#main" && route(true));
 route(false);

@@ -10,6 +10,8 @@ import { showWebhook } from "./webhook.js";
 
 const GRID_EVERY_MS = 1000; // while images come in
 const SAY_EVERY_MS = 10000; // to screen readers: more would only be in the way
+const WEBHOOK_SOONEST_MS = 2000;
+const WEBHOOK_LATEST_MS = 60000; // also where the next attempt is hours away: somebody may have it sent again
 
 let current = null;
 
@@ -17,6 +19,7 @@ let current = null;
 export function close() {
   current?.stop();
   current?.grid.stop();
+  clearTimeout(current?.looking);
   current = null;
 }
 
@@ -52,14 +55,22 @@ function draw(opened, request) {
   if (ended ? opened.drawnEnd !== request.ended_at : now - opened.drawn > GRID_EVERY_MS) {
     opened.drawn = now;
     opened.drawnEnd = request.ended_at;
-    opened.grid.refresh(ended ? request.images : {}).catch(fail);
+    opened.grid.refresh(request.images).catch(fail);
   }
   if (ended || now - opened.said > SAY_EVERY_MS) {
     opened.said = now;
     say(`${request.status}: ${request.images.succeeded + request.images.failed} of ${count(request.images.total, "image")} done, ${request.images.failed} failed`);
   }
-  // A webhook is still to be sent after the end; its state is looked at until it is settled.
-  if (ended && ["waiting", "due"].includes(request.webhook?.state)) setTimeout(() => current === opened && start(opened), 2000);
+  if (ended) awaitWebhook(opened, request.webhook);
+}
+
+/** A webhook is sent after the end: its state is looked at until it is settled, when an attempt is due. */
+function awaitWebhook(opened, webhook) {
+  clearTimeout(opened.looking);
+  if (!["waiting", "due"].includes(webhook?.state)) return;
+  const until = webhook.next_attempt_at ? Date.parse(webhook.next_attempt_at) - Date.now() : 0;
+  const pause = Math.min(Math.max(until, WEBHOOK_SOONEST_MS), WEBHOOK_LATEST_MS);
+  opened.looking = setTimeout(() => current === opened && start(opened), pause);
 }
 
 function drawHead(request, ended) {
@@ -72,7 +83,7 @@ function drawHead(request, ended) {
   show("retry", ended && unfinished > 0);
   text("retry", `Retry ${count(unfinished, "image")}`);
   show("csv", ended);
-  show("zip", ended && request.images.succeeded > 0 && api.serves("images.zip"));
+  show("zip", ended && request.images.succeeded > 0 );
 }
 
 function drawFigures(opened, request, now, ended) {
@@ -137,6 +148,7 @@ async function removeAsked() {
 export function prepare() {
   byId("cancel").addEventListener("click", () => command("cancel"));
   byId("retry").addEventListener("click", () => command("retry"));
+  byId("redeliver").addEventListener("click", () => command("redeliver"));
   byId("remove").addEventListener("click", removeAsked);
   byId("grid-more").addEventListener("click", () => current.grid.more().catch(fail));
   for (const choice of document.querySelectorAll("input[name=filter]")) {

@@ -5,6 +5,7 @@ import { byId, element, say, show, text, trouble } from "./dom.js";
 import { count, number, size } from "./format.js";
 
 let chosen = null;
+let key = api.newKey(); // of what would be sent now; kept while it is not known whether that has arrived
 
 /** Wires the form, once; `onAccepted(id)` is called with each new request. */
 export function prepare(onAccepted) {
@@ -19,6 +20,7 @@ export function prepare(onAccepted) {
     drop.classList.remove("over");
     choose(event.dataTransfer.files[0]);
   });
+  byId("upload").addEventListener("input", () => (key = api.newKey()));
   byId("use-sample").addEventListener("click", useSample);
   byId("upload").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -30,6 +32,7 @@ export function prepare(onAccepted) {
 function choose(file) {
   if (!file) return;
   chosen = file;
+  key = api.newKey();
   text("chosen", file.name);
   text("chosen-hint", `${size(file.size)} · choose another`);
   byId("drop").classList.add("full");
@@ -51,7 +54,8 @@ async function send(onError, onAccepted) {
   form.append("file", chosen, chosen.name);
   busy(true);
   try {
-    const { request_id: id, skipped } = await api.upload(form);
+    const { request_id: id, skipped } = await api.upload(form, `${key}-${onError}`);
+    key = api.newKey();
     show("problems", false);
     if (skipped?.count) trouble(`${count(skipped.count, "bad row")} left out`);
     onAccepted(id);

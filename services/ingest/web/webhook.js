@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { byId, element, paintBadge, show, text } from "./dom.js";
-import { count, moment } from "./format.js";
+import { count, moment, number } from "./format.js";
 
 let drawn = "";
 
@@ -12,25 +12,26 @@ export async function showWebhook(request) {
   show("webhook", Boolean(webhook));
   if (!webhook) return;
   paintBadge(byId("webhook-state"), webhook.state);
+  show("redeliver", ["delivered", "given_up"].includes(webhook.state));
   const next = webhook.next_attempt_at ? `; the next one ${moment(webhook.next_attempt_at)}` : "";
   text("webhook-summary", webhook.state === "waiting" ? "Sent when the request has ended." : count(webhook.tries, "attempt") + next);
   const look = `${request.request_id} ${webhook.state} ${webhook.tries}`;
   if (look === drawn) return;
   drawn = look;
   byId("attempts").replaceChildren();
-  if (!webhook.tries || !api.serves("webhook")) return;
+  if (!webhook.tries) return;
   const { attempts } = await api.webhook(request.request_id);
   if (look === drawn) byId("attempts").replaceChildren(...attempts.map(entry));
 }
 
 function entry(attempt) {
-  const outcome = attempt.status_code ? `answered ${attempt.status_code}` : attempt.error;
-  const latency = attempt.latency_ms == null ? "" : ` after ${attempt.latency_ms} ms`;
+  const outcome = attempt.status_code === null ? "no answer" : `answered ${attempt.status_code}`;
+  const why = attempt.error ? ` · ${attempt.error}` : "";
   return element(
     "li",
-    {},
-    element("b", {}, outcome ?? "no answer"),
-    `${latency}, ${moment(attempt.at)}`,
+    { value: attempt.number },
+    element("b", { "data-outcome": attempt.outcome }, outcome),
+    ` after ${number(attempt.latency_ms)} ms, ${moment(attempt.at)}${why}`,
     attempt.answer ? element("code", {}, attempt.answer) : null,
   );
 }

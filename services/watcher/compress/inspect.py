@@ -17,7 +17,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from imagepress.errors import ImageError, ImageErrorCode
 
-from .coded import coded_pixels
+from .coded import avif_pixels, heic_pixels
 from .faults import judged
 from .model import Inspected, Options
 from .sniff import sniff
@@ -84,13 +84,16 @@ def _too_large(message: str) -> ImageError:
 def _claimed_pixels(image: ImageFile, data: bytes) -> int:
     """Return the pixels that decoding will ask memory for: some headers claim less than their contents.
 
-    A TIFF's tiles may be larger than the picture, and so may the coded picture in an AVIF file.
+    A TIFF's tiles may be larger than the picture, and so may the coded picture in an AVIF or HEIC file. libwebp checks
+    this itself, and Pillow takes the larger of a GIF's screen and its frame.
     """
     inner = 0
     if isinstance(image, TiffImageFile):
         inner = int(image.tag_v2.get(TILEWIDTH, 0)) * int(image.tag_v2.get(TILELENGTH, 0))
     elif isinstance(image, AvifImageFile):
-        inner = coded_pixels(data)
+        inner = avif_pixels(data)
+    elif image.format == "HEIF":
+        inner = heic_pixels(data)
     return max(image.width * image.height, inner)
 
 
@@ -101,6 +104,8 @@ def _heif_parser() -> type[ImageFile]:
     from pillow_heif.as_plugin import HeifImageFile
 
     # Only the picture itself is wanted; each of these is one more parser for a stranger's bytes.
+    # One thread, as the caller runs one engine a core: four would each hold a tile as large as the whole.
+    options.DECODE_THREADS = 1
     options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
     parser: type[ImageFile] = HeifImageFile
     return parser

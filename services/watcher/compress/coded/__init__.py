@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .avif import coded_pixels
+from .avif import avif_pixels
+from .heic import heic_pixels
 
-__all__ = ["coded_pixels"]
+__all__ = ["avif_pixels", "heic_pixels"]

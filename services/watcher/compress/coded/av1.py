@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from .bits import Bits
+
 # obu_type (6.2.2).
 _SEQUENCE_HEADER: Final = 1
 _FRAME_HEADERS: Final = frozenset({3, 6, 7})  # a header, a frame with its header, a header once more
@@ -17,7 +19,6 @@ _FRAME_HEADERS: Final = frozenset({3, 6, 7})  # a header, a frame with its heade
 _KEY_FRAME: Final = 0
 _SWITCH_FRAME: Final = 3
 _SELECTED_BY_FRAME: Final = 2  # SELECT_SCREEN_CONTENT_TOOLS and SELECT_INTEGER_MV
-_HEAD_BYTES: Final = 1024  # no header that we read is longer: 32 operating points take 400 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +32,6 @@ class _Sequence:
     id_bits: int = 0
     screen_content: int = _SELECTED_BY_FRAME
     integer_motion: int = _SELECTED_BY_FRAME
-
-
-class Bits:
-    """Bits of the start of some bytes, from the first byte's highest on; IndexError beyond them."""
-
-    def __init__(self, data: memoryview) -> None:
-        """Begin at the first bit."""
-        head = bytes(data[:_HEAD_BYTES])
-        self._left = 8 * len(head)
-        self._value = int.from_bytes(head, "big")
-
-    def take(self, count: int) -> int:
-        """Return the next `count` bits as a number: f(n) of the specification (4.10.2)."""
-        if count > self._left:
-            raise IndexError("a header ends early")
-        self._left -= count
-        return (self._value >> self._left) & ((1 << count) - 1)
-
-    def uvlc(self) -> int:
-        """Return a number of variable length (4.10.3)."""
-        zeros = 0
-        while not self.take(1):
-            zeros += 1
-        return (1 << zeros) - 1 + self.take(zeros) if zeros < 32 else (1 << 32) - 1
 
 
 def frame_pixels(data: memoryview, units: Iterator[int]) -> int:

@@ -1,7 +1,7 @@
 """Names to addresses in threads of our own.
 
 uvloop resolves names in libuv's pool, where two of four threads at most wait for a name server: two domains whose
-servers never answer would hold up every other receiver's webhooks.
+servers never answer would hold up every other host's images and webhooks.
 """
 
 from __future__ import annotations
