@@ -3,7 +3,11 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 READY := .venv/.ready
+TEST_READY := .venv/.test-ready
 BENCH_READY := .venv/.bench-ready
+
+COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-header --no-annotate
 
 .PHONY: help setup demo test up check bench chaos lock format clean
 
@@ -12,23 +16,29 @@ help:  ## list the targets
 
 setup: $(READY)  ## install what is missing: system packages, .venv, locked dependencies
 
-$(READY): pyproject.toml deploy/locks/dev.txt deploy/local/setup.sh
+$(READY): pyproject.toml deploy/locks/dev.txt deploy/local/setup.sh deploy/local/packages.sh
 	@deploy/local/setup.sh
 
 demo: $(READY)  ## run the main job on real photographs, start to webhook, and check the outcome
 	@$(PYTHON) -m deploy.local.demo
 
-test: $(READY)  ## unit, integration and end-to-end tests, on a real MongoDB
+test: $(TEST_READY)  ## all tests, half a minute of chaos among them, on a real MongoDB
 	@$(PYTHON) -m pytest
 
 up: $(READY)  ## the whole system on this machine, with a MongoDB of its own; Ctrl-C ends it
 	@$(PYTHON) -m deploy.local.up
 
-check: $(READY)  ## lint, format, types, layers
+check: $(READY)  ## lint, format, types, layers, containers, manifests
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@PYTHONPATH=. .venv/bin/lint-imports
+	@.venv/bin/hadolint deploy/docker/Dockerfile
+	@.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+	@$(PYTHON) -m tests.support.manifests
+
+$(TEST_READY): $(READY) deploy/local/setup_tests.sh deploy/local/packages.sh
+	@deploy/local/setup_tests.sh
 
 bench: $(BENCH_READY)  ## measure, and print one JSON object as the last line
 	@$(PYTHON) -m tests.bench
@@ -44,10 +54,13 @@ format: $(READY)  ## format the code and mend what ruff can mend
 	@.venv/bin/ruff format .
 
 lock: $(READY)  ## resolve the lock files anew; the services' ones agree with dev.txt
-	@for extra in dev bench local ingest watcher notifier; do \
+	@for extra in dev bench local; do \
 	  constraint=$$([ $$extra = dev ] || echo "--constraint deploy/locks/dev.txt"); \
-	  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-header --no-annotate --extra $$extra $$constraint pyproject.toml -o deploy/locks/$$extra.txt || exit 1; \
+	  $(COMPILE) --extra $$extra $$constraint pyproject.toml -o deploy/locks/$$extra.txt || exit 1; \
+	done
+	@for service in ingest watcher notifier; do \
+	  $(PYTHON) -m deploy.local.extras $$service | \
+	    $(COMPILE) --constraint deploy/locks/dev.txt - -o deploy/locks/$$service.txt || exit 1; \
 	done
 
 clean:  ## remove what was installed and what runs left behind; stored images and data under .data stay

@@ -13,6 +13,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from deploy.local.mongod import ReplicaSet
 from imagepress.mongo import Database, connected
 from imagepress.settings import CommonSettings, load
+from tests.support.object_store import ObjectStore, serve_s3
 
 Settings = TypeVar("Settings", bound=CommonSettings)
 MakeSettings = Callable[..., Any]
@@ -25,16 +26,28 @@ def replica_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicaSet
         yield running
 
 
-@pytest.fixture
-def environment(replica_set: ReplicaSet, tmp_path: Path) -> dict[str, str]:
-    """The settings of a test as environment variables: a fresh database, a folder for images, loopback allowed."""
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A real S3 server with one bucket, for the whole session; each test keeps to a prefix of its own."""
+    with serve_s3(tmp_path_factory.mktemp("s3")) as running:
+        yield running
+
+
+def fresh_environment(replica_set: ReplicaSet, folder: Path) -> dict[str, str]:
+    """Return settings as environment variables: a fresh database, images in `folder`, loopback allowed."""
     return {
         "MONGO_CONNECTION_STRING": replica_set.uri,
         "DATABASE_NAME": f"test_{uuid.uuid4().hex[:16]}",
         "COLLECTION_NAME": "requests",
-        "STORAGE_URL": f"file://{tmp_path / 'images'}",
+        "STORAGE_URL": f"file://{folder / 'images'}",
         "ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
     }
+
+
+@pytest.fixture
+def environment(replica_set: ReplicaSet, tmp_path: Path) -> dict[str, str]:
+    """The settings of a test as environment variables."""
+    return fresh_environment(replica_set, tmp_path)
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 # Installs what is missing on this machine: system packages (apt, when root), .venv, the locked dependencies.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-
-say() { printf 'setup: %s\n' "$*" >&2; }
+. deploy/local/packages.sh
 
 find_python() {
   for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
@@ -26,21 +25,6 @@ missing_packages() {
 
 has_library() {
   PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep "$1" >/dev/null  # not -q: pipefail; nor is ldconfig on every PATH
-}
-
-install_packages() {
-  [ $# -gt 0 ] || return 0
-  if ! command -v apt-get >/dev/null; then
-    say "these are missing; install them with your package manager: $*"
-    return 1
-  fi
-  if [ "$(id -u)" != 0 ]; then
-    say "system packages are missing; run this and try again: sudo apt-get update && sudo apt-get install -y $*"
-    return 1
-  fi
-  say "installing system packages: $*"
-  apt-get -qq update
-  DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null
 }
 
 python=$(find_python)

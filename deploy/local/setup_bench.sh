@@ -3,28 +3,12 @@
 # extra `bench`, into the same .venv.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-
-say() { printf 'setup: %s\n' "$*" >&2; }
+. deploy/local/packages.sh
 
 missing_packages() {
   # nginx stands in sbin, which is not on every user's PATH.
   PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v nginx >/dev/null || echo nginx-light
   compgen -G '/usr/share/backgrounds/mate/nature/*.jpg' >/dev/null || echo mate-backgrounds
-}
-
-install_packages() {
-  [ $# -gt 0 ] || return 0
-  if ! command -v apt-get >/dev/null; then
-    say "the bench needs Debian's packages $*, and there is no apt-get here"
-    return 1
-  fi
-  if [ "$(id -u)" != 0 ]; then
-    say "packages are missing; run this and try again: sudo apt-get update && sudo apt-get install -y --no-install-recommends $*"
-    return 1
-  fi
-  say "installing system packages: $*"
-  apt-get -qq update
-  DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null
 }
 
 mapfile -t packages < <(missing_packages)

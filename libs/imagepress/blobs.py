@@ -15,8 +15,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from obstore import sign_async
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import LocalStore, from_url
+from obstore.store import HTTPStore, LocalStore, MemoryStore, from_url
 
 from imagepress.errors import ImagepressError, PermanentError, StartupError, StorageUnavailable
 from imagepress.folder import Folder
@@ -39,7 +40,8 @@ CONTENT_TYPES: Final = {
 
 
 # A store that is away is waited for by whoever holds the batch: a call that is told so soon can be given back in time.
-_CLIENT: Final[ClientConfig] = {"connect_timeout": "5s", "timeout": "60s"}
+# Options given here replace all of the environment's (AWS_ALLOW_HTTP …): the endpoint's own scheme says what is wanted.
+_CLIENT: Final[ClientConfig] = {"connect_timeout": "5s", "timeout": "60s", "allow_http": True}
 _RETRIES: Final[RetryConfig] = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
 
 _OS_ERROR: Final = re.compile(r"\(os error (\d+)\)")
@@ -74,7 +76,7 @@ class Blobs:
         try:
             if storage_url.startswith("file://"):
                 self._folder = Folder(Path(storage_url.removeprefix("file://")).resolve())
-                self._store: ObjectStore = LocalStore(self._folder.root, mkdir=True)
+                self._store: ObjectStore = LocalStore(self._folder.root)
             else:
                 self._store = from_url(storage_url, client_options=_CLIENT, retry_config=_RETRIES)
         except (BaseError, OSError, ValueError) as error:
@@ -92,6 +94,15 @@ class Blobs:
         with _translated(path, absent=StorageUnavailable):  # a folder that is gone may come back
             self._folder.put(path, data)
 
+    async def make_durable(self) -> None:
+        """Return when everything stored so far would outlive a power cut; in an object store each image does at once.
+
+        For a folder that is one call for many images (see `folder`): made before a document names them.
+        """
+        if self._folder is not None:
+            with _translated("", absent=StorageUnavailable):
+                await asyncio.to_thread(self._folder.sync)
+
     async def put(self, path: str, data: bytes) -> None:
         """Store `data` at `path`, whole or not at all."""
         if self._folder is not None:
@@ -107,6 +118,16 @@ class Blobs:
         with _translated(path):
             meta = await self._store.head_async(path)
         return BlobInfo(size=meta["size"], content_type=content_type(path))
+
+    async def link(self, path: str, *, seconds: float) -> str:
+        """Return a presigned address from which anybody can GET the image at `path` for `seconds`.
+
+        Raises `TypeError` for a folder, which has none, and `StorageUnavailable` where no credentials can be had.
+        """
+        if isinstance(self._store, LocalStore | MemoryStore | HTTPStore):
+            raise TypeError("the image store cannot sign addresses")
+        with _translated(path):
+            return await sign_async(self._store, "GET", path, timedelta(seconds=seconds))
 
     async def read(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to, not including, `end`, in pieces."""

@@ -6,6 +6,7 @@ A *request* is one uploaded CSV. Its rows live in *batches*, the unit of claimin
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NotRequired, TypedDict
@@ -13,7 +14,13 @@ from typing import Any, Final, NotRequired, TypedDict
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 SCHEMA: Final = 1
-"""Version of the shapes below, carried by every request."""
+"""Version of the shapes below, carried by every request and batch; deploy/README.md says how it is raised.
+
+A new field that may be absent needs no new version. A batch without one was written before batches carried it: 1.
+"""
+
+KNOWN: Final[dict[str, Any]] = {"schema": {"$not": {"$gt": SCHEMA}}}
+"""Matches what this release understands. A newer release's documents are left to it: it runs beside, or comes back."""
 
 
 class RequestStatus(StrEnum):
@@ -117,7 +124,10 @@ class BatchDocument(TypedDict):
     """Leases that ran out (a returned batch does not count): two of them lead to quarantine."""
     lease: NotRequired[Lease]
     staged_at: datetime
+    staged_from: NotRequired[str]
+    """Status before a retry staged it: a retry that is never committed leaves the batch as it was."""
     rows: list[RowDocument]
+    schema: NotRequired[int]
     options: Options
     succeeded: int
     failed: int
@@ -162,6 +172,8 @@ class WebhookDocument(TypedDict):
     """Tries before the last redelivery was asked for: the schedule begins anew behind them."""
     not_before: NotRequired[datetime]
     """When it was due before its host's breaker put it off: a host that is well again is not called earlier."""
+    settled_at: NotRequired[datetime]
+    """When it was delivered or given up."""
     lease: NotRequired[Lease]
 
 
@@ -209,13 +221,30 @@ def batch_id(request_id: str, seq: int) -> str:
     return f"{request_id}/{seq:06}"
 
 
+def webhook_id(request_id: str, run: int) -> str:
+    """Return the `webhook-id` of a run: the same at every attempt, after every restart and redelivery.
+
+    Without dots, which separate the parts of what is signed (Standard Webhooks 1.0.0).
+    """
+    return f"msg_{re.sub('[^A-Za-z0-9]', '', request_id)}_{run}"
+
+
 def image_path(request_id: str, row: int, n: int, digest: str, extension: str) -> str:
     """Return where an image is stored: its hex SHA-256 `digest` makes the path name one content for ever."""
     return f"{request_id}/{row:06}-{n:02}-{digest[:8]}.{extension}"
 
 
+STAGED_FOR_SECONDS: Final = 3600
+"""How long staged batches may wait for the commit before they are taken for those of a dead ingest."""
+
+COMMITTED_WITHIN_SECONDS: Final = STAGED_FOR_SECONDS // 2
+"""Until when an ingest may still commit what it has staged: well before the sweep may take it away."""
+
 ATTEMPTS_KEPT_SECONDS: Final = 90 * 24 * 3600
 """How long the log of webhook attempts is kept."""
+
+_NEWEST: Final = [("created_at", DESCENDING), ("_id", DESCENDING)]
+_OF_A_CLIENT: Final = {"client": {"$exists": True}}
 
 REQUEST_INDEXES: Final = [
     IndexModel([("status", ASCENDING), ("created_at", ASCENDING)], name="active"),
@@ -231,12 +260,26 @@ REQUEST_INDEXES: Final = [
         name="webhook_host",
         partialFilterExpression={"webhook.state": WebhookState.DUE},
     ),
+    # What was given up since a moment, to be sent again.
+    IndexModel(
+        [("webhook.settled_at", ASCENDING)],
+        name="webhook_given_up",
+        partialFilterExpression={"webhook.state": WebhookState.GIVEN_UP},
+    ),
     IndexModel(
         [("webhook.lease.expires_at", ASCENDING)],
         name="webhook_leases",
         partialFilterExpression={"webhook.lease.expires_at": {"$exists": True}},
     ),
-    IndexModel([("created_at", DESCENDING), ("_id", DESCENDING)], name="newest"),
+    # The list, newest first: of everybody or of one client, of all statuses or of one. Each reads what it shows only.
+    IndexModel(_NEWEST, name="newest"),
+    IndexModel([("status", ASCENDING), *_NEWEST], name="newest_of_status"),
+    IndexModel([("client", ASCENDING), *_NEWEST], name="newest_of_client", partialFilterExpression=_OF_A_CLIENT),
+    IndexModel(
+        [("client", ASCENDING), ("status", ASCENDING), *_NEWEST],
+        name="newest_of_client_and_status",
+        partialFilterExpression=_OF_A_CLIENT,
+    ),
     IndexModel([("removed_at", ASCENDING)], name="removed", partialFilterExpression={"removed_at": {"$exists": True}}),
 ]
 
@@ -244,6 +287,12 @@ BATCH_INDEXES: Final = [
     IndexModel(
         [("turn", ASCENDING), ("_id", ASCENDING)],
         name="claim",
+        partialFilterExpression={"status": BatchStatus.PENDING},
+    ),
+    # How many batches wait: counted without reading one of them (metrics, and whoever scales watchers by it).
+    IndexModel(
+        [("status", ASCENDING)],
+        name="pending",
         partialFilterExpression={"status": BatchStatus.PENDING},
     ),
     # Covers both questions at the end of a request: is a batch open, and what do all of them add up to.
@@ -262,6 +311,11 @@ BATCH_INDEXES: Final = [
         partialFilterExpression={"status": BatchStatus.STAGED},
     ),
 ]
+
+KEYS_KEPT_SECONDS: Final = 24 * 3600
+"""How long the `Idempotency-Key` of an upload is remembered: for longer than anybody repeats a call."""
+
+IDEMPOTENCY_INDEXES: Final = [IndexModel([("created_at", ASCENDING)], name="ttl", expireAfterSeconds=KEYS_KEPT_SECONDS)]
 
 ATTEMPT_INDEXES: Final = [
     IndexModel([("request_id", ASCENDING), ("at", ASCENDING)], name="of_request"),

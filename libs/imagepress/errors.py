@@ -33,6 +33,10 @@ class DatabaseUnavailable(TransientError):
     """MongoDB cannot be reached right now."""
 
 
+class NewerSchema(TransientError):
+    """A newer release of imagepress wrote this, and this one leaves it alone."""
+
+
 class StorageUnavailable(TransientError):
     """The image store refuses right now."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from pymongo import ReturnDocument
 
+from imagepress.documents import KNOWN
 from imagepress.mongo import Collection, translates
 
 Document = dict[str, Any]
@@ -80,7 +81,8 @@ async def claim_many(
         return []
     token = uuid.uuid4().hex
     chosen = {"_id": {"$in": candidates}}
-    taken = await collection.update_many({**free, **chosen}, [{"$set": {path: _lease(token, worker, seconds)}}])
+    update = [{"$set": {path: _lease(token, worker, seconds)}}]
+    taken = await collection.update_many({**free, **chosen}, update, hint="_id_")
     if not taken.modified_count:
         return []
     return [row async for row in collection.find({**chosen, f"{path}.token": token})]
@@ -122,7 +124,7 @@ async def expire(collection: Collection, *, path: str, changes: Mapping[str, Any
 
     A separate sweep, never part of the claim: an `$or` there would cost every claim its index.
     """
-    dead = {f"{path}.expires_at": {"$type": "date"}, "$expr": {"$lt": [f"${path}.expires_at", "$$NOW"]}}
+    dead = {**KNOWN, f"{path}.expires_at": {"$type": "date"}, "$expr": {"$lt": [f"${path}.expires_at", "$$NOW"]}}
     found = [row async for row in collection.find(dead, {"rows": 0}).limit(limit)]
     if not found:
         return []

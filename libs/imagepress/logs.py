@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any
@@ -39,7 +40,7 @@ def configure(*, service: str, level: str, log_format: str | None) -> None:
     logging.basicConfig(
         handlers=[handler], level=max(logging.WARNING, logging.getLevelNamesMapping()[level]), force=True
     )
-    structlog.contextvars.bind_contextvars(service=service)
+    structlog.contextvars.bind_contextvars(service=service, pid=os.getpid())  # a watcher's processes share a log
 
 
 def _drop_meta(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:

@@ -1,19 +1,20 @@
 """The connection to MongoDB: opened once a process, checked at start-up, errors translated.
 
-The code sets its own concerns (majority writes, primary and local reads), whatever the connection string says.
+The code sets its own concerns (majority writes, primary and local reads), whatever the connection string says; one
+question is asked of a `durable_view`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from bson.codec_options import CodecOptions
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection
 from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import (
     BulkWriteError,
@@ -45,13 +46,16 @@ from imagepress.settings import CommonSettings
 log = logs.get(__name__)
 
 Collection = AsyncIOMotorCollection[dict[str, Any]]
+Session = AsyncIOMotorClientSession
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
-# Codes of servers that step down, shut down, start up or are too busy: another try finds another state.
+# Codes of servers that step down, shut down, start up, are too busy, or have no snapshot since an index was just built:
+# another try finds another state.
 # https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 _TRANSIENT_CODES = frozenset({6, 7, 24, 50, 64, 89, 91, 112, 133, 134, 136, 189, 202, 262, 290, 365, 384, 10107, 11600})
-_TRANSIENT_CODES |= {9001, 11602, 13388, 13435, 13436}
+_TRANSIENT_CODES |= {239, 246, 9001, 11602, 13388, 13435, 13436}
+WIRE_VERSION_5_0: Final = 13
 _AUTHENTICATION_FAILED = frozenset({13, 18, 8000})
 
 
@@ -161,6 +165,7 @@ async def _until_usable(database: Database, settings: CommonSettings, stop: Stop
             await _check(database, settings)
             with translated():
                 await _ensure_indexes(database)
+                await _look_for_newer(database)
         except TransientError as error:
             if stop is None:
                 raise StartupError(str(error)) from error
@@ -212,12 +217,21 @@ async def _check(database: Database, settings: CommonSettings) -> None:
         raise _startup_fault(error, f"MongoDB at {where} answers with an error: {_brief(error)}") from error
     except PyMongoError as error:
         raise _startup_fault(error, f"MongoDB at {where} cannot be used: {_brief(error)}") from error
+    if problem := unfit(hello):
+        raise StartupError(f"the MongoDB at {where} is {problem}")
+
+
+def unfit(hello: Mapping[str, Any]) -> str | None:
+    """Return why a server that says this `hello` cannot serve imagepress, with the remedy; None where it can."""
     if "setName" not in hello and hello.get("msg") != "isdbgrid":
-        raise StartupError(
-            f"the MongoDB at {where} is a standalone server, which has no change streams.\n"
+        return (
+            "a standalone server, which has no change streams.\n"
             "Start it as a replica set (mongod --replSet rs0, then rs.initiate() once in mongosh; one member is "
             "enough), use Atlas, or run `make up`, which brings a replica set of its own."
         )
+    if hello["maxWireVersion"] < WIRE_VERSION_5_0:
+        return "older than 5.0, and has no snapshot reads.\nUpgrade it, or use Atlas."
+    return None
 
 
 def _startup_fault(error: PyMongoError, message: str) -> ImagepressError:
@@ -229,6 +243,31 @@ async def _ensure_indexes(database: Database) -> None:
     await database.requests.create_indexes(documents.REQUEST_INDEXES)
     await database.batches.create_indexes(documents.BATCH_INDEXES)
     await database.attempts.create_indexes(documents.ATTEMPT_INDEXES)
+    await database.idempotency.create_indexes(documents.IDEMPOTENCY_INDEXES)
+
+
+@asynccontextmanager
+async def durable_view(database: Database) -> AsyncIterator[Session]:
+    """Yield a session whose reads all see one moment, and only what a majority has: no failover can undo it.
+
+    A local read may see what a primary that is being deposed will lose. Most readers do not mind, for what they write
+    next is guarded on the very document they read. Who concludes from one document to another one needs this.
+    https://www.mongodb.com/docs/manual/reference/read-concern-snapshot/
+    """
+    async with await database.client.start_session(snapshot=True) as session:
+        yield session
+
+
+async def _look_for_newer(database: Database) -> None:
+    """Say loudly where a newer release has written: its documents are left alone (`documents.KNOWN`)."""
+    newest = await database.requests.find_one({}, {"schema": 1}, sort=[("created_at", -1), ("_id", -1)])
+    if newest and newest.get("schema", 1) > documents.SCHEMA:
+        log.error(
+            "a newer release of imagepress has written to this database; what it wrote is left alone until that "
+            "release is back",
+            schema=newest["schema"],
+            known=documents.SCHEMA,
+        )
 
 
 @translates

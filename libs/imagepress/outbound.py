@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from importlib.metadata import version
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
+from imagepress import __version__
 from imagepress.addresses import AddressPolicy, literal_address
 from imagepress.errors import ForbiddenAddress, PermanentError, TooManyBytes
 from imagepress.names import ThreadResolver
@@ -41,7 +41,7 @@ class _Refused(OSError):
 
 def agent_name(contact: str = "") -> str:
     """Return the User-Agent that names imagepress and, for site owners, the operator's `contact` (address or URL)."""
-    product = f"imagepress/{version('imagepress')}"
+    product = f"imagepress/{__version__}"
     return f"{product} (+{contact})" if contact else product
 
 

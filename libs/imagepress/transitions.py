@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from imagepress import logs
-from imagepress.documents import ACTIVE, OPEN, BatchStatus, ImageStatus, RequestStatus, WebhookState
-from imagepress.mongo import Database, translates
+from imagepress import logs, metrics
+from imagepress.documents import ACTIVE, ENDED, OPEN, BatchStatus, ImageStatus, RequestStatus, WebhookState
+from imagepress.mongo import Database, Session, durable_view, translates
 
 log = logs.get(__name__)
 Document = dict[str, Any]
+
+for _status in ENDED:
+    metrics.requests_ended.labels(_status)
 
 _TOTALS: Final = ("succeeded", "failed", "bytes_in", "bytes_out")
 
@@ -63,24 +66,37 @@ async def end_if_done(database: Database, request_id: str, run: int) -> Ended | 
 
     One guarded update sets the status, the totals from a recount, and the webhook to due, together (rule 4).
     """
-    still_open = await database.batches.find_one(
-        {"request_id": request_id, "status": {"$in": OPEN}}, {"_id": 0, "status": 1}, hint="recount"
-    )
-    if still_open:
-        return None
+    if await _has_open_batch(database, request_id):
+        return None  # nearly always, for one look at the index
     active: Document = {"_id": request_id, "run": run, "status": {"$in": ACTIVE}}
-    request = await database.requests.find_one(active, {"cancelling": 1, "webhook.url": 1, "images": 1})
-    if request is None:
-        return None
-    totals = await _recount(database, request_id)
+    # The end is written into the request, but follows from its batches: an outcome that a failover undoes after it was
+    # counted would be told wrongly for ever. Whoever completes the last batch sees it here, since a majority has
+    # acknowledged it; at worst a new primary does not know yet what a majority has, and the sweep ends the run.
+    async with durable_view(database) as view:
+        request = await database.requests.find_one(
+            active, {"cancelling": 1, "webhook.url": 1, "images": 1}, session=view
+        )
+        if request is None or await _has_open_batch(database, request_id, view):
+            return None
+        totals = await _recount(database, request_id, view)
     cancelled = bool(request.get("cancelling"))
     ended = Ended(_final(totals, cancelled=cancelled), totals["succeeded"], totals["failed"])
     # A cancellation that arrives between the look and this write makes the guard fail: whoever cancels ends it.
     active["cancelling"] = True if cancelled else {"$ne": True}
+    active["webhook"] = {"$exists": "webhook" in request}  # a request that was removed meanwhile has none
     if not cancelled and ended.succeeded + ended.failed != request["images"]["total"]:
         log.error("images do not add up", request_id=request_id, totals=totals, images=request["images"])
     result = await database.requests.update_one(active, _ending(ended, totals, has_webhook="webhook" in request))
-    return ended if result.modified_count else None
+    if not result.modified_count:
+        return None
+    metrics.requests_ended.labels(ended.status).inc()
+    return ended
+
+
+async def _has_open_batch(database: Database, request_id: str, view: Session | None = None) -> bool:
+    open_ = {"request_id": request_id, "status": {"$in": OPEN}}
+    found = await database.batches.find_one(open_, {"_id": 0, "status": 1}, hint="recount", session=view)
+    return found is not None
 
 
 @translates
@@ -125,11 +141,11 @@ async def cancel(database: Database, request_id: str, run: int) -> Ended | None:
     return await end_if_done(database, request_id, run)
 
 
-async def _recount(database: Database, request_id: str) -> dict[str, int]:
+async def _recount(database: Database, request_id: str, view: Session) -> dict[str, int]:
     """Add up what the batches of a request say; covered by the index, however many there are."""
     sums: Document = {name: {"$sum": f"${name}"} for name in _TOTALS}
     pipeline = [{"$match": {"request_id": request_id}}, {"$group": {"_id": None, **sums}}]
-    async for row in database.batches.aggregate(pipeline, hint="recount"):
+    async for row in database.batches.aggregate(pipeline, hint="recount", session=view):
         return {name: int(row[name]) for name in _TOTALS}
     return dict.fromkeys(_TOTALS, 0)
 

@@ -8,7 +8,8 @@ stored: whatever the stream missed is found by the next sweep.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,7 +19,7 @@ from pymongo.errors import PyMongoError
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 from pymongo.read_concern import ReadConcern
 
-from imagepress import logs
+from imagepress import logs, metrics
 from imagepress.lifecycle import Stop
 from imagepress.mongo import open_client
 from imagepress.retry import Backoff
@@ -26,7 +27,7 @@ from imagepress.settings import CommonSettings
 
 log = logs.get(__name__)
 
-# Of a change only the request's id is kept. Claims and heartbeats touch other fields and wake nobody.
+# Of a change only the request's id and its time are kept. Claims and heartbeats touch other fields and wake nobody.
 PIPELINE: Final[list[dict[str, Any]]] = [
     {
         "$match": {
@@ -37,7 +38,7 @@ PIPELINE: Final[list[dict[str, Any]]] = [
             ]
         }
     },
-    {"$project": {"_id": 1, "operationType": 1, "documentKey": 1}},
+    {"$project": {"_id": 1, "operationType": 1, "documentKey": 1, "wallTime": 1}},
 ]
 
 # How long the server holds an idle getMore: also the longest that closing the stream can take.
@@ -78,14 +79,19 @@ class _Failures(CommandListener):
 class Wakeups:
     """Wake-ups of one container. `async for wake_up in wakeups` while `run` is a running task."""
 
-    def __init__(self, settings: CommonSettings, stop: Stop) -> None:
-        """Prepare; nothing is opened before `run`."""
+    def __init__(self, settings: CommonSettings, stop: Stop, *, ignoring: Mapping[str, Any] | None = None) -> None:
+        """Prepare; nothing is opened before `run`. `ignoring` is an expression for changes that shall wake nobody."""
         self._settings = settings
+        wanted, fields = PIPELINE
+        self._pipeline = [wanted, {"$match": {"$expr": {"$not": [ignoring]}}}, fields] if ignoring else PIPELINE
         self._stop = stop
         self._changed: set[str] = set()
         self._sweep = True
         self._ring = asyncio.Event()
         self._failures = _Failures()
+        self._open_gauge = metrics.stream_open.labels(settings.collection_name)
+        self._openings = metrics.stream_opened.labels(settings.collection_name)
+        self._lag = metrics.stream_lag_seconds.labels(settings.collection_name)
         self.is_open = False
         """Whether the stream is open: for readiness and metrics."""
         self.opened = 0
@@ -124,7 +130,7 @@ class Wakeups:
             while not self._stop.is_set:
                 reason = "it ended without an error"
                 try:
-                    async with collection.watch(PIPELINE, max_await_time_ms=AWAIT_MS, batch_size=1000) as stream:
+                    async with collection.watch(self._pipeline, max_await_time_ms=AWAIT_MS, batch_size=1000) as stream:
                         self._has_opened()
                         await self._read(stream, backoff)
                 except PyMongoError as error:
@@ -133,6 +139,7 @@ class Wakeups:
                     await self._has_ended(reason, backoff.delay())
         finally:
             self.is_open = False
+            self._open_gauge.set(0)
             client.close()
 
     async def _read(self, stream: Any, backoff: Backoff) -> None:
@@ -141,15 +148,22 @@ class Wakeups:
             change = await stream.try_next()
             if change is not None and "documentKey" in change:
                 self._changed.add(str(change["documentKey"]["_id"]))
+                self._note_lag(change)
                 self._ring.set()
             if self._failures.count > failed:
                 return  # the driver resumes by itself, in silence and without end: reopening backs off, and sweeps
             if change is None:
                 backoff.reset()  # it lived through a quiet period: the next trouble is a new one
 
+    def _note_lag(self, change: dict[str, Any]) -> None:
+        if "wallTime" in change:  # since MongoDB 6.0
+            self._lag.observe(max(0.0, time.time() - change["wallTime"].timestamp()))
+
     def _has_opened(self) -> None:
         self.opened += 1
+        self._openings.inc()
         self.is_open = True
+        self._open_gauge.set(1)
         self._sweep = True
         self._ring.set()
         log.info("change stream open" if self.opened == 1 else "change stream open again", times=self.opened)
@@ -158,6 +172,7 @@ class Wakeups:
         if self.is_open:  # once, not at each try to reopen
             log.warning("change stream lost, reopening", reason=reason)
         self.is_open = False
+        self._open_gauge.set(0)
         self._sweep = True
         self._ring.set()
         with suppress(TimeoutError):

@@ -1,78 +1,21 @@
-"""`Client` and `AsyncClient`: the same calls, blocking or not.
-
-What is asked for and how an answer is read stands in plain functions, so that the two differ in waiting only.
-"""
+"""`Client`: the blocking client. What is asked and how answers are read stands in `calls` and `answers`."""
 
 from __future__ import annotations
 
-import asyncio
-import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import httpx
 
-from imagepress_client.model import Request, Unreachable, Upload, error_of, request_of, upload_of
-
-TIMEOUT_SECONDS: Final = 60.0
-TRIES: Final = 5
-LONGEST_DELAY_SECONDS: Final = 10.0
-LONGEST_ASKED_SECONDS: Final = 60.0
-"""A service that asks for more than this (Retry-After) is not waited for, and never asked earlier than it wants."""
-POLL_SECONDS: Final = 0.5
-
-Progress = Callable[[Request], None]
-
-
-def _headers(api_key: str | None) -> dict[str, str]:
-    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
-
-
-def _form(webhook_url: str | None) -> dict[str, str]:
-    return {"webhook_url": webhook_url} if webhook_url else {}
-
-
-def _read(answer: httpx.Response) -> Any:
-    """Return the JSON document of an answer. Raises `ApiError` for anything but 2xx."""
-    try:
-        document = answer.json()
-    except ValueError:
-        document = None
-    if not answer.is_success:
-        raise error_of(answer.status_code, document)
-    return document
-
-
-def _delays(rng: random.Random | None = None) -> Iterator[float]:
-    """Yield the seconds to wait before each further try: doubling, with jitter."""
-    drawn = rng or random.Random()  # jitter, not a secret
-    for number in range(TRIES - 1):
-        yield drawn.uniform(0.5, 1.0) * min(0.5 * 2**number, LONGEST_DELAY_SECONDS)
-
-
-def _delay_after(answer: httpx.Response, delay: float | None) -> float | None:
-    """Return the seconds until the next try, at least what the service asks for; None where `answer` is the last."""
-    if answer.status_code != 503 or delay is None:
-        return None
-    asked = answer.headers.get("Retry-After", "")
-    if not asked.isdecimal():
-        return delay
-    return max(delay, float(asked)) if float(asked) <= LONGEST_ASKED_SECONDS else None
-
-
-def _status_query(request_id: str, rows: int | None) -> dict[str, str]:
-    return {"request_id": request_id} | ({"limit": str(rows)} if rows else {})
-
-
-def _uploaded(answer: httpx.Response) -> Upload:
-    return upload_of(_read(answer), answer.headers.get("Location", ""))
-
-
-def _has_not_ended(request_id: str, seconds: float) -> TimeoutError:
-    return TimeoutError(f"request {request_id} has not ended within {seconds:g} s")
+from imagepress_client import answers, calls, model, trying
+from imagepress_client.answers import Progress
+from imagepress_client.calls import Call, Options
+from imagepress_client.events import Decoder, Followed
+from imagepress_client.model import Page, Request, Status, Upload, Webhook
 
 
 class Client:
@@ -80,7 +23,8 @@ class Client:
 
     def __init__(self, base_url: str, *, api_key: str | None = None) -> None:
         """Talk to the service at `base_url`."""
-        self._http = httpx.Client(base_url=base_url, headers=_headers(api_key), timeout=TIMEOUT_SECONDS)
+        self._api_key = api_key
+        self._http = httpx.Client(base_url=base_url, timeout=calls.timeout())
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -92,26 +36,68 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def upload(self, csv: Path, *, webhook_url: str | None = None) -> Upload:
-        """Upload a file. Not repeated by itself: a lost answer does not tell whether it was accepted."""
-        try:
-            with csv.open("rb") as file:
-                answer = self._http.post("/api/upload", files={"file": (csv.name, file)}, data=_form(webhook_url))
-        except httpx.TransportError as error:
-            raise Unreachable(str(error)) from error
-        return _uploaded(answer)
+    def upload(
+        self,
+        csv: Path,
+        *,
+        webhook_url: str | None = None,
+        options: Options | None = None,
+        idempotency_key: str | None = None,
+    ) -> Upload:
+        """Upload a file. A lost answer is asked for again under the same key, so that it is accepted once.
 
-    def status(self, request_id: str, *, rows: int | None = None) -> Request:
-        """Return the status with all rows, or the first `rows`; asked again while the service cannot answer."""
-        return request_of(self._get("/api/status", _status_query(request_id, rows)))
+        Give an `idempotency_key` of your own to keep that promise across runs of your program.
+        """
+        return answers.uploaded(self._answer(calls.upload(csv, webhook_url, options or Options(), idempotency_key)))
+
+    def status(self, request_id: str, *, rows: int | None = None, offset: int | None = None) -> Request:
+        """Return the status with all rows, or `rows` of them from `offset`, from 0."""
+        return model.request_of(self._document(calls.status(request_id, offset, rows)))
+
+    def list(self, *, status: Status | None = None, cursor: str | None = None, limit: int | None = None) -> Page:
+        """Return a page of all requests, newest first: the first, or the one that `cursor` (`Page.next`) names."""
+        return model.page_of(self._document(calls.listing(status, cursor, limit)))
+
+    def cancel(self, request_id: str) -> None:
+        """Stop a request; images that are done stay. Raises `ApiError` 409 for one that has ended."""
+        self._document(calls.command(request_id, "cancel"))
+
+    def retry(self, request_id: str) -> int:
+        """Run again what failed; return the number of images. Raises `ApiError` 409 where there is nothing to do."""
+        return int(self._document(calls.command(request_id, "retry"))["images"])
+
+    def remove(self, request_id: str) -> None:
+        """Forget a request and its images."""
+        answers.check(self._answer(calls.remove(request_id)))
+
+    def webhook(self, request_id: str) -> Webhook:
+        """Return what became of the webhook."""
+        return model.webhook_of(self._document(calls.webhook(request_id)))
+
+    def redeliver(self, request_id: str) -> None:
+        """Have the webhook sent again."""
+        answers.check(self._answer(calls.command(request_id, "webhook/redeliver")))
+
+    def result_csv(self, request_id: str, target: Path) -> None:
+        """Write the rows, their links and errors to the file `target`."""
+        self._download(calls.download(request_id, "result.csv"), target)
+
+    def images_zip(self, request_id: str, target: Path) -> None:
+        """Write all images to the ZIP file `target`."""
+        self._download(calls.download(request_id, "images.zip"), target)
+
+    def image(self, url: str, target: Path) -> None:
+        """Write the image behind a link (one of `Row.outputs`) to the file `target`."""
+        self._download(calls.link(url), target)
 
     def wait(self, request_id: str, *, progress: Progress | None = None, seconds: float = 3600) -> Request:
         """Return the status with all rows once the request has ended.
 
-        `progress` is called with each status on the way, the last one too; these have the first row only, because a
-        large request has many megabytes of them. Raises `TimeoutError` after `seconds`.
+        `progress` is called with each status on the way, the last one too; these have no rows, or the first only,
+        because a large request has many megabytes of them. Raises `TimeoutError` after `seconds`.
         """
         deadline = time.monotonic() + seconds
+        followed = Followed.BROKEN
         while True:
             request = self.status(request_id, rows=1)
             if progress:
@@ -119,77 +105,86 @@ class Client:
             if request.has_ended:
                 return self.status(request_id)
             if time.monotonic() > deadline:
-                raise _has_not_ended(request_id, seconds)
-            time.sleep(POLL_SECONDS)
+                raise answers.has_not_ended(request_id, seconds)
+            if followed is not Followed.NOT_SERVED:
+                followed = self._follow(request_id, progress, deadline)
+            if followed is not Followed.ENDED:
+                time.sleep(calls.POLL_SECONDS)
 
-    def _get(self, path: str, query: dict[str, str]) -> Any:
-        for delay in (*_delays(), None):
-            try:
-                answer = self._http.get(path, params=query)
-            except httpx.TransportError as error:
-                if delay is None:
-                    raise Unreachable(str(error)) from error
-                time.sleep(delay)
-                continue
-            if (pause := _delay_after(answer, delay)) is None:
-                return _read(answer)
-            time.sleep(pause)
-        raise AssertionError  # the last round returns or raises
-
-
-class AsyncClient:
-    """The same for asyncio; an async context manager."""
-
-    def __init__(self, base_url: str, *, api_key: str | None = None) -> None:
-        """Talk to the service at `base_url`."""
-        self._http = httpx.AsyncClient(base_url=base_url, headers=_headers(api_key), timeout=TIMEOUT_SECONDS)
-
-    async def __aenter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the connections."""
-        await self._http.aclose()
-
-    async def upload(self, csv: Path, *, webhook_url: str | None = None) -> Upload:
-        """Upload a file; see `Client.upload`."""
-        content = await asyncio.to_thread(csv.read_bytes)
+    def _follow(self, request_id: str, progress: Progress | None, deadline: float) -> Followed:
+        """Call `progress` with each live status until the request ends, or until `deadline` (monotonic)."""
+        decoder = Decoder()
+        silence = max(0.1, min(calls.SILENCE_SECONDS, deadline - time.monotonic()))
         try:
-            answer = await self._http.post("/api/upload", files={"file": (csv.name, content)}, data=_form(webhook_url))
+            with self._stream(calls.events(request_id), calls.timeout(silence)) as answer:
+                if not answers.has_events(answer):
+                    return Followed.NOT_SERVED
+                for line in answer.iter_lines():
+                    event = decoder.feed(line)
+                    if event and event.name == "end":
+                        return Followed.ENDED
+                    if event and progress and (now := answers.progress_of(event)):
+                        progress(now)
+                    if time.monotonic() > deadline:
+                        break
+        except httpx.TransportError:
+            return Followed.BROKEN
+        return Followed.BROKEN
+
+    def _document(self, call: Call) -> Any:
+        return answers.document(self._answer(call))
+
+    def _answer(self, call: Call) -> httpx.Response:
+        def ask() -> httpx.Response:
+            headers = calls.headers_of(call, self._api_key)
+            if call.file is None:
+                return self._http.request(call.method, call.target, params=call.query, headers=headers)
+            with call.file.open("rb") as file:
+                files = {"file": (call.file.name, file)}
+                return self._http.request(call.method, call.target, data=call.form, files=files, headers=headers)
+
+        return _tried(ask, repeatable=call.repeatable)
+
+    def _download(self, call: Call, target: Path) -> None:
+        """Write an answer's body to `target`, which is there whole or not at all. Raises `ApiError`."""
+
+        def fetch() -> httpx.Response:
+            with self._stream(call, calls.timeout()) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    return answer
+                with answers.partial(target).open("wb") as file:
+                    for piece in answer.iter_bytes():
+                        file.write(piece)
+            answers.partial(target).replace(target)
+            return answer
+
+        try:
+            answers.check(_tried(fetch, repeatable=True))
+        finally:
+            answers.partial(target).unlink(missing_ok=True)
+
+    @contextmanager
+    def _stream(self, call: Call, timeout: httpx.Timeout) -> Iterator[httpx.Response]:
+        headers = calls.headers_of(call, self._api_key)
+        opened = self._http.stream(
+            call.method, call.target, headers=headers, timeout=timeout, follow_redirects=call.follows
+        )
+        with opened as answer:
+            yield answer
+
+
+def _tried(once: Callable[[], httpx.Response], *, repeatable: bool) -> httpx.Response:
+    """Return the answer of the first try that has one worth keeping. Raises `Unreachable`."""
+    for delay in trying.delays():
+        try:
+            answer = once()
         except httpx.TransportError as error:
-            raise Unreachable(str(error)) from error
-        return _uploaded(answer)
-
-    async def status(self, request_id: str, *, rows: int | None = None) -> Request:
-        """Return the status; see `Client.status`."""
-        return request_of(await self._get("/api/status", _status_query(request_id, rows)))
-
-    async def wait(self, request_id: str, *, progress: Progress | None = None, seconds: float = 3600) -> Request:
-        """Return the status once the request has ended; see `Client.wait`."""
-        deadline = time.monotonic() + seconds
-        while True:
-            request = await self.status(request_id, rows=1)
-            if progress:
-                progress(request)
-            if request.has_ended:
-                return await self.status(request_id)
-            if time.monotonic() > deadline:
-                raise _has_not_ended(request_id, seconds)
-            await asyncio.sleep(POLL_SECONDS)
-
-    async def _get(self, path: str, query: dict[str, str]) -> Any:
-        for delay in (*_delays(), None):
-            try:
-                answer = await self._http.get(path, params=query)
-            except httpx.TransportError as error:
-                if delay is None:
-                    raise Unreachable(str(error)) from error
-                await asyncio.sleep(delay)
-                continue
-            if (pause := _delay_after(answer, delay)) is None:
-                return _read(answer)
-            await asyncio.sleep(pause)
-        raise AssertionError  # the last round returns or raises
+            if delay is None or not trying.may_repeat(error, repeatable=repeatable):
+                raise answers.unreachable(error) from error
+            time.sleep(delay)
+            continue
+        if (pause := trying.delay_after(answer, delay, repeatable=repeatable)) is None:
+            return answer
+        time.sleep(pause)
+    raise AssertionError  # the last round returns or raises

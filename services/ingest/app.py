@@ -8,20 +8,48 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
-from imagepress import logs
+from imagepress import __version__, logs
 from imagepress.blobs import Blobs
 from imagepress.errors import StartupError
 from imagepress.lifecycle import Stop
+from imagepress.links import Links
 from imagepress.mongo import connected
 from imagepress.settings import load
 from services.ingest import problems
-from services.ingest.api import commands, images, listing, operations, requests, results, uploads, webhooks
+from services.ingest.api import (
+    attempts,
+    commands,
+    events,
+    images,
+    listing,
+    openapi,
+    operations,
+    pages,
+    requests,
+    results,
+    sign_in,
+    uploads,
+    webhooks,
+)
 from services.ingest.api.deps import Parts
 from services.ingest.body_limit import BodyLimit
+from services.ingest.gate import Gate
+from services.ingest.headers import SecurityHeaders
+from services.ingest.http_metrics import HttpMetrics
+from services.ingest.live import Live
+from services.ingest.sessions import Sessions
 from services.ingest.settings import IngestSettings
+from services.ingest.zipping import Zipper
 
-VERSION: Final = "0.1.0"
+log = logs.get(__name__)
+
+_MODULES: Final = (
+    *(uploads, requests, listing, events, results, commands, images, attempts, webhooks),
+    *(sign_in, operations, pages),
+)
+"""In the order in which `/docs` shows them."""
 
 DESCRIPTION: Final = """
 Upload a CSV of products and image URLs. Every image is downloaded, compressed to JPEG quality 50 and stored, in the
@@ -33,36 +61,53 @@ Errors are `application/problem+json` (RFC 9457), with `errors` where there are 
 
 def create_app(settings: IngestSettings, stop: Stop | None = None) -> FastAPI:
     """Return the application; nothing is opened before its lifespan begins, which waits for MongoDB until `stop`."""
+    links = settings.links
+    sessions = Sessions(settings.api_keys, settings.sign_in_seconds)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         logs.configure(service="ingest", level=settings.log_level, log_format=settings.log_format)
-        async with connected(settings, stop) as database:
-            app.state.parts = Parts(
-                settings, database, Blobs(settings.storage_url), asyncio.Semaphore(settings.concurrent_uploads)
-            )
+        if not settings.api_keys:
+            log.warning("open to everybody: no API_KEYS are set")
+        ending = stop or Stop()
+        async with connected(settings, stop) as database, asyncio.TaskGroup() as tasks:
+            live = Live(database, settings, links, ending)
+            blobs, reading = Blobs(settings.storage_url), asyncio.Semaphore(settings.concurrent_uploads)
+            app.state.parts = Parts(settings, database, blobs, reading, live, Zipper(blobs), links, sessions)
+            tasks.create_task(live.run(), name="live progress")
             yield
+            ending.set()
 
-    app = FastAPI(title="imagepress", version=VERSION, description=DESCRIPTION, lifespan=lifespan)
-    app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes, seconds=settings.upload_seconds)
+    app = FastAPI(title="imagepress", version=__version__, description=DESCRIPTION, lifespan=lifespan)
+    _protect(app, settings, links, sessions)
     problems.install(app)
-    for module in (uploads, requests, listing, results, commands, images, webhooks, operations):
+    for module in _MODULES:
         app.include_router(module.router)
-    _document_problems(app)
+    openapi.install(app)
     return app
 
 
-def _document_problems(app: FastAPI) -> None:
-    """Put the schema of problems where the operations' error responses point to."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        schema = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        document["components"]["schemas"] |= {**schema.pop("$defs"), "Problem": schema}
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend the schema
+def _protect(app: FastAPI, settings: IngestSettings, links: Links, sessions: Sessions) -> None:
+    """Put the layers around `app` that every call passes; the last one added is the outermost."""
+    app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes, seconds=settings.upload_seconds)
+    app.add_middleware(
+        Gate,
+        keys=settings.api_keys,
+        sessions=sessions,
+        links=links,
+        uploads_per_minute=settings.uploads_per_minute,
+    )
+    if settings.cors_origins:
+        # Around the gate: browsers ask without a key whether they may send one. Cookies never come from elsewhere.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "X-API-Key", "Idempotency-Key", "Last-Event-ID", "Range"],
+            expose_headers=["Location", "Retry-After", "Content-Range"],
+        )
+    app.add_middleware(SecurityHeaders, https=settings.links.base_url.startswith("https://"))
+    app.add_middleware(HttpMetrics)  # it counts what the others refuse, too
 
 
 def __getattr__(name: str) -> Any:

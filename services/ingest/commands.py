@@ -8,8 +8,8 @@ from typing import Any
 from imagepress import logs, transitions
 from imagepress.blobs import Blobs
 from imagepress.documents import ACTIVE, RequestStatus
-from imagepress.errors import ConflictError, ImagepressError
-from imagepress.mongo import Database
+from imagepress.errors import ConflictError, ImagepressError, TransientError
+from imagepress.mongo import Database, server_time
 from services.ingest import queries
 
 log = logs.get(__name__)
@@ -46,14 +46,19 @@ async def retry(database: Database, request: Document, *, turn_seconds: float) -
     """
     if request["status"] in ACTIVE:
         raise StillRunning
-    run = request["run"] + 1
-    open_again = await queries.stage_failed(database, request["_id"], run)
+    request_id, run = request["_id"], request["run"] + 1
+    staged_at = await server_time(database)
+    open_again = await queries.stage_failed(database, request_id, run, staged_at)
     if not open_again:
         raise NothingToRetry
-    if not await queries.commit_retry(database, request["_id"], run, has_webhook="webhook" in request):
+    has_webhook = "webhook" in request
+    if not await queries.commit_retry(database, request_id, run, staged_at=staged_at, has_webhook=has_webhook):
         raise ConflictError("somebody else has retried or removed the request in this moment")
-    await transitions.release(database, request["_id"], run, turn_seconds=turn_seconds)
-    log.info("request tried again", request_id=request["_id"], run=run, images=open_again)
+    try:
+        await transitions.release(database, request_id, run, turn_seconds=turn_seconds)
+    except TransientError as error:  # it will be tried again: the sweep releases it as soon as the database is back
+        log.warning("release left to the sweep", request_id=request_id, problem=str(error))
+    log.info("request tried again", request_id=request_id, run=run, images=open_again)
     return open_again
 
 

@@ -25,7 +25,7 @@ RETRY_AFTER_SECONDS: Final = 5
 class ProblemEntry(BaseModel):
     """One of several problems: where it is, and what is wrong."""
 
-    line: int | None = Field(None, description="Line of the file, from 1, where there is one", examples=[3])
+    line: int | None = Field(description="Line of the file, from 1, where there is one", examples=[3])
     field: str = Field(description="Column or parameter", examples=["Input Image Urls"])
     message: str = Field(description="What is wrong, and what to do", examples=["the URL has no host"])
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from imagepress.documents import (
     ACTIVE,
+    COMMITTED_WITHIN_SECONDS,
+    KNOWN,
     SCHEMA,
     BatchDocument,
     BatchStatus,
@@ -21,14 +23,16 @@ from imagepress.documents import (
     WebhookState,
     batch_id,
 )
-from imagepress.errors import ConflictError
+from imagepress.errors import ConflictError, NewerSchema
 from imagepress.mongo import Database, translated, translates
 
 # The first character after "/": ids of a request's batches lie between "{request_id}/" and "{request_id}0".
 _AFTER_SLASH: Final = "0"
 
-_SHOWN: Final[dict[str, Any]] = {"removed_at": {"$exists": False}}
+SHOWN: Final[dict[str, Any]] = {"removed_at": {"$exists": False}}
+"""Of a request that its client has not asked to forget."""
 
+COMMITTED_WITHIN: Final = timedelta(seconds=COMMITTED_WITHIN_SECONDS)
 
 Position = tuple[datetime, str]
 """When a request was created, and its id: where it stands in the list of all."""
@@ -58,6 +62,7 @@ def batch_document(upload: Upload, seq: int, rows: list[RowDocument], staged_at:
         "claims": 0,
         "expiries": 0,
         "staged_at": staged_at,
+        "schema": SCHEMA,
         "rows": rows,
         "options": upload.options,
         "succeeded": 0,
@@ -114,18 +119,33 @@ def _webhook(url: str) -> WebhookDocument:
 
 
 @translates
-async def find_request(database: Database, request_id: str) -> dict[str, Any] | None:
-    """Return the request document, None where there is none or its client wants it forgotten."""
-    found: dict[str, Any] | None = await database.requests.find_one({"_id": request_id, **_SHOWN})
+async def find_request(database: Database, request_id: str, *, client: str | None = None) -> dict[str, Any] | None:
+    """Return the request document, None where there is none, it is not `client`'s, or is wanted forgotten.
+
+    Raises `NewerSchema`.
+    """
+    found: dict[str, Any] | None = await database.requests.find_one({"_id": request_id, **_of(client), **SHOWN})
+    if found and found["schema"] > SCHEMA:
+        raise NewerSchema
     return found
+
+
+def _of(client: str | None) -> dict[str, Any]:
+    """Return the condition for requests of `client`; of everybody's where it is None."""
+    return {} if client is None else {"client": client}
 
 
 @translates
 async def list_requests(
-    database: Database, *, status: RequestStatus | None, before: Position | None, limit: int
+    database: Database,
+    *,
+    client: str | None,
+    status: RequestStatus | None,
+    before: Position | None,
+    limit: int,
 ) -> list[dict[str, Any]]:
-    """Return at most `limit` request documents, newest first, older than the position `before`."""
-    wanted: dict[str, Any] = dict(_SHOWN)
+    """Return at most `limit` request documents of a client, or of all, newest first, older than `before`."""
+    wanted: dict[str, Any] = {**_of(client), **SHOWN, **KNOWN}
     if status:
         wanted["status"] = status
     if before:
@@ -149,33 +169,46 @@ async def ask_to_cancel(database: Database, request_id: str, run: int) -> bool:
 
 
 @translates
-async def stage_failed(database: Database, request_id: str, run: int) -> int:
+async def stage_failed(database: Database, request_id: str, run: int, staged_at: datetime) -> int:
     """Stage the batches of an ended request that have images without success, for `run`; return how many images.
 
     Can be repeated: what an earlier try staged for the same run is counted again.
     """
+    staged = {"request_id": request_id, "status": BatchStatus.STAGED, "run": run}
+    # First what an earlier try left: if the sweep is quicker, and puts it back, it is staged anew below.
+    await database.batches.update_many(staged, {"$set": {"staged_at": staged_at}})
     done = {"$in": [BatchStatus.COMPLETED, BatchStatus.CANCELLED]}
     unfinished = {"rows": {"$elemMatch": {"images": {"$elemMatch": {"status": {"$ne": ImageStatus.SUCCEEDED}}}}}}
-    values = {"status": BatchStatus.STAGED, "run": run, "claims": 0, "expiries": 0}
+    values = {"status": BatchStatus.STAGED, "run": run, "claims": 0, "expiries": 0, "staged_at": staged_at}
     await database.batches.update_many(
         {"request_id": request_id, "status": done, "run": {"$lt": run}, **unfinished},
-        {"$set": values, "$currentDate": {"staged_at": True}},
+        [{"$set": {"staged_from": "$status", **values}}],
     )
     images = 0
-    staged = {"request_id": request_id, "status": BatchStatus.STAGED, "run": run}
     async for batch in database.batches.find(staged, {"rows.images.status": 1}):
         images += sum(image.get("status") != ImageStatus.SUCCEEDED for row in batch["rows"] for image in row["images"])
     return images
 
 
 @translates
-async def commit_retry(database: Database, request_id: str, run: int, *, has_webhook: bool) -> bool:
-    """Open run `run` of an ended request: the commit; return whether nobody else was first."""
+async def commit_retry(
+    database: Database, request_id: str, run: int, *, staged_at: datetime, has_webhook: bool
+) -> bool:
+    """Open run `run` of an ended request: the commit; return whether nobody else was first.
+
+    It comes too late where the sweep may have put back by now what was staged at `staged_at`.
+    """
     values: dict[str, Any] = {"run": run, "status": RequestStatus.PENDING, "images.failed": 0}
     if has_webhook:
         values |= {"webhook.state": WebhookState.WAITING, "webhook.tries": 0}
     result = await database.requests.update_one(
-        {"_id": request_id, "run": run - 1, "status": {"$nin": ACTIVE}, **_SHOWN},
+        {
+            "_id": request_id,
+            "run": run - 1,
+            "status": {"$nin": ACTIVE},
+            "$expr": {"$lt": ["$$NOW", staged_at + COMMITTED_WITHIN]},
+            **SHOWN,
+        },
         {
             "$set": values,
             "$unset": {
@@ -185,6 +218,8 @@ async def commit_retry(database: Database, request_id: str, run: int, *, has_web
                 "webhook.lease": "",
                 "webhook.next_attempt_at": "",
                 "webhook.not_before": "",
+                "webhook.schedule_from": "",
+                "webhook.settled_at": "",
             },
             "$currentDate": {"woken_at": True},
         },

@@ -12,6 +12,7 @@ import io
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+from imagepress.links import Links
 from services.ingest import views
 from services.ingest.csv_header import COLUMNS
 
@@ -26,7 +27,7 @@ _MARK: Final = "\ufeff"
 _ROWS_TO_A_PIECE: Final = 100
 
 
-async def text(rows: AsyncIterator[dict[str, Any]], base_url: str) -> AsyncIterator[bytes]:
+async def text(rows: AsyncIterator[dict[str, Any]], links: Links) -> AsyncIterator[bytes]:
     """Yield the CSV in pieces of 100 rows, in UTF-8 with a byte order mark and lines that end as RFC 4180 says."""
     piece = io.StringIO(newline="")
     piece.write(_MARK)
@@ -34,7 +35,7 @@ async def text(rows: AsyncIterator[dict[str, Any]], base_url: str) -> AsyncItera
     writer.writerow(HEADER)
     written = 0
     async for row in rows:
-        writer.writerow(cells(views.row_view(row, base_url)))
+        writer.writerow(cells(views.row_view(row, links)))
         written += 1
         if written % _ROWS_TO_A_PIECE == 0:
             yield piece.getvalue().encode()

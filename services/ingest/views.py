@@ -8,11 +8,12 @@ from typing import Any
 
 from imagepress.documents import BatchStatus, ImageStatus
 from imagepress.errors import ImageErrorCode
+from imagepress.links import Links
 
 Document = dict[str, Any]
 
 
-def summary(request: Document) -> Document:
+def summary(request: Document, links: Links) -> Document:
     """Return a request as its status shows it, without the rows."""
     view: Document = {
         "request_id": request["_id"],
@@ -22,6 +23,7 @@ def summary(request: Document) -> Document:
         "ended_at": _moment(request.get("ended_at")),
         "images": request["images"],
         "bytes": request["bytes"],
+        "links": {"result_csv": links.result_csv(request["_id"]), "images_zip": links.images_zip(request["_id"])},
     }
     if webhook := request.get("webhook"):
         view["webhook"] = {
@@ -61,22 +63,22 @@ def _cancelled(image: Document) -> Document:
     return {**image, "status": ImageStatus.FAILED, "error": error}
 
 
-def row_view(row: Document, base_url: str) -> Document:
+def row_view(row: Document, links: Links) -> Document:
     """Return a row as the status shows it; `output_image_urls` has an entry, or null, for each input URL."""
     images = row["images"]
     return {
         "serial_number": row["serial_number"],
         "product_name": row["product_name"],
         "input_image_urls": [image["url"] for image in images],
-        "output_image_urls": [output_url(image, base_url) for image in images],
+        "output_image_urls": [output_url(image, links) for image in images],
         "errors": [{"url": image["url"], **image["error"]} for image in images if "error" in image],
         "images": [_sizes(image) for image in images if image.get("status") == ImageStatus.SUCCEEDED],
     }
 
 
-def output_url(image: Document, base_url: str) -> str | None:
+def output_url(image: Document, links: Links) -> str | None:
     """Return the link to a stored image, None where there is none."""
-    return f"{base_url}/compressed_images/{image['blob']}" if "blob" in image else None
+    return links.image(image["blob"]) if "blob" in image else None
 
 
 def _sizes(image: Document) -> Document:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from imagepress import logs, metrics
 from imagepress.errors import TransientError
 from imagepress.mongo import Database
-from services.notifier import queries
+from services.notifier import rest_queries
 from services.notifier.breaker import Open, State
 from services.notifier.decide import Decision, Delivered, RetryAt, Schedule, decide
 from services.notifier.hosts import Hosts
@@ -18,6 +19,9 @@ from services.notifier.record import Outcome, Recorder
 from services.notifier.send import Sender
 
 log = logs.get(__name__)
+
+for _outcome in ("delivered", "retried", "given_up"):
+    metrics.webhook_attempts.labels(_outcome)
 
 SPREAD: Final = 0.1
 """The share of its rest over which a host's webhooks come due again, so that they do not fall upon it all at once."""
@@ -36,7 +40,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Attempts:
-    """What attempts are made with; `rng` draws the jitter."""
+    """What attempts are made with; `rng` draws the jitter, `expect` is told in how many seconds something comes due."""
 
     database: Database
     sender: Sender
@@ -44,6 +48,7 @@ class Attempts:
     hosts: Hosts
     schedule: Schedule
     rng: random.Random
+    expect: Callable[[float], None]
 
     async def carry_out(self, held: Held) -> None:
         """Make one attempt. Cancelled before `held.sent`, it leaves nothing behind but a POST that may have arrived."""
@@ -60,6 +65,8 @@ class Attempts:
         except TransientError as error:
             log.warning("a webhook is left to its lease", request_id=due.request_id, problem=str(error))
             return
+        if isinstance(decision, RetryAt):
+            self.expect(decision.delay)
         if news is not None:
             await self._move(due.host, news)
 
@@ -73,10 +80,11 @@ class Attempts:
     async def _move_all(self, host: str, news: State) -> None:
         if isinstance(news, Open):
             rest = news.cool_down
-            moved = await queries.put_off(self.database, host, seconds=rest, spread=SPREAD * rest)
+            moved = await rest_queries.put_off(self.database, host, seconds=rest, spread=SPREAD * rest)
             log.warning("a host fails again and again, and rests", host=host, seconds=rest, webhooks=moved)
         else:
-            moved = await queries.bring_forward(self.database, host, spread=BACK_WITHIN_SECONDS)
+            moved = await rest_queries.bring_forward(self.database, host, spread=BACK_WITHIN_SECONDS)
+            self.expect(0)
             log.info("a host is well again", host=host, webhooks=moved)
 
 
@@ -85,6 +93,8 @@ def _tell(outcome: Outcome) -> None:
     word = _word(outcome.decision)
     metrics.webhook_attempts.labels(word).inc()
     metrics.webhook_seconds.observe(result.latency_ms / 1000)
+    if word == "delivered" and not due.tries:
+        metrics.webhook_delay_seconds.observe(due.waited + result.latency_ms / 1000)
     log.info(
         f"webhook {word}",
         request_id=due.request_id,

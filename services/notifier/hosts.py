@@ -27,11 +27,6 @@ class Hosts:
         allowed = room(self._ailing.get(host, CLOSED), self.clock(), self.per_host)
         return max(0, allowed - self.in_flight[host])
 
-    def full(self) -> list[str]:
-        """Return the hosts that may get nothing now: busy with as much as they may have, or resting."""
-        known = {*self.in_flight, *(host for host, state in self._ailing.items() if isinstance(state, Open))}
-        return sorted(host for host in known if not self.room(host))
-
     def begin(self, host: str) -> None:
         """Note a POST under way."""
         self.in_flight[host] += 1

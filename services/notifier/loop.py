@@ -11,15 +11,16 @@ import random
 from typing import Final
 
 from imagepress import logs
-from imagepress.errors import TransientError
+from imagepress.errors import DatabaseUnavailable, TransientError
 from imagepress.lifecycle import Stop
 from imagepress.mongo import Database
 from imagepress.retry import Backoff, Trouble
 from services.notifier import queries
 from services.notifier.attempt import Attempts, Held
 from services.notifier.decide import Schedule
+from services.notifier.front import Front
 from services.notifier.hosts import Hosts
-from services.notifier.queries import Claims, DueWebhook
+from services.notifier.queries import Claims, DueWebhook, Where
 from services.notifier.record import Recorder
 from services.notifier.send import Sender
 from services.notifier.settings import NotifierSettings
@@ -42,6 +43,7 @@ class Notifier:
         self._hosts = hosts
         self._name = name
         self._stop = stop
+        self._front = Front(hosts.clock, sweep_seconds=settings.sweep_seconds)
         self._recorder = Recorder(database, seconds=settings.lease_seconds)
         self._attempts = Attempts(
             database,
@@ -50,6 +52,7 @@ class Notifier:
             hosts,
             Schedule(settings.webhook_schedule_seconds, settings.webhook_jitter),
             random.Random(),  # jitter, not a secret
+            self._expect,
         )
         self._held: dict[asyncio.Task[None], Held] = {}
         self._ring = asyncio.Event()
@@ -73,6 +76,7 @@ class Notifier:
                 except TransientError as error:
                     self.problem = str(error)
                     trouble.note(error)
+                    self._front.start_anew()
                     await self._stop.wait(backoff.delay())
                     continue
                 self.problem = None
@@ -84,38 +88,68 @@ class Notifier:
 
     async def run_once(self, tasks: asyncio.TaskGroup) -> float:
         """Claim and start what there is room for; return after how many seconds to look again unasked."""
-        while (room := self._settings.webhook_concurrency - len(self._held)) > 0 and not self._stop.is_set:
-            claims = await self._claim(room)
-            for due in claims.taken:
-                self._start(due, tasks)
-            if claims.exhausted:
+        while self._places > 0 and not self._stop.is_set:
+            is_all = await self._look_ahead(tasks)
+            if ready := self._front.ready(self._hosts.room):
+                await self._look_behind(ready, tasks)
+            elif is_all:
                 return await self._seconds_to_next()
         return self._settings.sweep_seconds  # the first place that becomes free rings
 
-    async def _claim(self, room: int) -> Claims:
-        """Claim up to `room` webhooks, and keep those that can be sent within their lease."""
+    @property
+    def _places(self) -> int:
+        return self._settings.webhook_concurrency - len(self._held)
+
+    async def _look_ahead(self, tasks: asyncio.TaskGroup) -> bool:
+        """Take what came due since the last look; return whether that is all."""
+        reach = self._front.reach()
+        where = queries.ahead(reach.seconds_back, self._front.behind)
+        claims = await self._look(where, self._places, tasks)
+        return self._front.looked(reach, exhausted=claims.exhausted, crowded=claims.crowded)
+
+    async def _look_behind(self, hosts: list[str], tasks: asyncio.TaskGroup) -> None:
+        """Take what there is room for at hosts that had too much due."""
+        limit = min(self._places, sum(map(self._hosts.room, hosts)))
+        if limit:
+            claims = await self._look(queries.at_hosts(hosts), limit, tasks)
+            self._front.caught_up(hosts, exhausted=claims.exhausted, crowded=claims.crowded)
+
+    async def _look(self, where: Where, limit: int, tasks: asyncio.TaskGroup) -> Claims:
+        """Claim and start up to `limit` webhooks. Raises `DatabaseUnavailable`, also for a claim that came too late."""
         clock = asyncio.get_running_loop().time
         latest = clock() + self._settings.lease_seconds - self._settings.webhook_timeout_seconds
         claims = await queries.claim_due(
             self._database,
+            where,
             worker=self._name,
             seconds=self._settings.lease_seconds,
-            limit=room,
+            limit=limit,
             room=self._hosts.room,
-            full=self._hosts.full(),
         )
-        if claims.taken and (self._stop.is_set or clock() > latest):
+        is_late = clock() > latest
+        if claims.taken and (self._stop.is_set or is_late):
             await queries.release(self._database, claims.taken)
-            return Claims([], claims.exhausted)
+        if is_late:
+            raise DatabaseUnavailable("a claim took so long that its lease could end during the POST")
+        if not self._stop.is_set:
+            for due in claims.taken:
+                self._start(due, tasks)
         return claims
 
     async def _seconds_to_next(self) -> float:
-        waits = (
-            self._settings.sweep_seconds,
-            await queries.next_due_seconds(self._database, self._hosts.full()),
-            self._hosts.next_probe_seconds(),
-        )
+        unseen = self._front.unseen_seconds()
+        if unseen is not None:
+            within = self._settings.sweep_seconds
+            behind = self._front.behind
+            due = await queries.next_due_seconds(self._database, since=unseen, within=within, behind=behind)
+            self._front.expect(within if due is None else due)
+        waits = (self._front.seconds_to_next(), self._hosts.next_probe_seconds())
         return max(LEAST_WAIT_SECONDS, min(wait for wait in waits if wait is not None))
+
+    def _expect(self, seconds: float) -> None:
+        """Something comes due in `seconds`."""
+        if self._front.expect(seconds):
+            self._ring.set()  # the wait under way is too long
 
     def _start(self, due: DueWebhook, tasks: asyncio.TaskGroup) -> None:
         held = Held(due)
@@ -125,8 +159,11 @@ class Notifier:
         task.add_done_callback(self._has_ended)
 
     def _has_ended(self, task: asyncio.Task[None]) -> None:
-        self._hosts.end(self._held.pop(task).due.host)
-        self._ring.set()
+        was_full = self._places <= 0
+        host = self._held.pop(task).due.host
+        self._hosts.end(host)
+        if was_full or host in self._front.behind:
+            self._ring.set()  # otherwise nothing waits for the place
 
     async def _settle(self) -> None:
         """After the stop: POSTs may end within the drain deadline, and be recorded; the others are given back."""

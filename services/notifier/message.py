@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-
-def webhook_id(request_id: str, run: int) -> str:
-    """Return the `webhook-id` of a run: the same at every attempt, after every restart and redelivery.
-
-    Without dots, which separate the parts of what is signed (Standard Webhooks 1.0.0).
-    """
-    return f"msg_{re.sub('[^A-Za-z0-9]', '', request_id)}_{run}"
+from imagepress.links import Links
 
 
-def body(request: Mapping[str, Any], base_url: str) -> bytes:
+def body(request: Mapping[str, Any], links: Links) -> bytes:
     """Return the JSON that tells of a request's end; these very bytes are what is signed and sent."""
     request_id = request["_id"]
     message = {
@@ -27,8 +20,8 @@ def body(request: Mapping[str, Any], base_url: str) -> bytes:
         "status": request["status"],
         "images": request["images"],
         "data": {
-            "status_url": f"{base_url}/api/status?request_id={request_id}",
-            "result_url": f"{base_url}/api/requests/{request_id}/result.csv",
+            "status_url": links.status(request_id),
+            "result_url": links.result_csv(request_id),
         },
     }
     return json.dumps(message, separators=(",", ":")).encode()

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from imagepress import leases
-from imagepress.documents import WebhookState
+from imagepress.documents import ACTIVE, KNOWN, WebhookState
 from imagepress.mongo import Database, translates
 
 Document = dict[str, Any]
 
 LEASE: Final = "webhook.lease"
-INDEX: Final = "webhook_due"
+BY_TIME: Final = "webhook_due"
+BY_HOST: Final = "webhook_host"
 SOONEST: Final = [("webhook.next_attempt_at", 1)]
 WINDOW: Final = 4
 """Due webhooks looked at for each free place, so that a host with many is seen to be one among others."""
 
 # Equality with null also matches what has no lease at all, and is what the index sorts first.
-_FREE: Final[Document] = {"webhook.state": WebhookState.DUE, "webhook.lease.token": None}
-_NOW_DUE: Final[Document] = {"$expr": {"$lte": ["$webhook.next_attempt_at", "$$NOW"]}}
+FREE: Final[Document] = {"webhook.state": WebhookState.DUE, "webhook.lease.token": None, **KNOWN}
+_NOW_DUE: Final[Document] = {"$lte": ["$webhook.next_attempt_at", "$$NOW"]}
+# What is given back comes due anew: notifiers do not look again at what came due long ago.
+_DUE_NOW: Final = {"webhook.next_attempt_at": "$$NOW", "woken_at": "$$NOW"}
+
+
+def _updated(field: str) -> Document:
+    return {"$getField": {"field": {"$literal": field}, "input": "$updateDescription.updatedFields"}}
+
+
+NO_WORK: Final[Document] = {
+    "$or": [
+        {"$in": [_updated("webhook.state"), [WebhookState.DELIVERED, WebhookState.GIVEN_UP]]},
+        {"$in": [_updated("status"), list(ACTIVE)]},
+    ]
+}
+"""Changes of a request that bring nothing to send, though they wake others: a webhook that is settled (by this very
+notifier, most often), and a run that begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,67 +53,99 @@ class DueWebhook:
     tries: int
     schedule_from: int
     """Tries made before the schedule (last) began, with a redelivery."""
+    waited: float
+    """Seconds from coming due to the claim, by the database's clock."""
     request: Document = field(repr=False)
     """The document of the request, which the body tells about."""
 
 
 @dataclass(frozen=True, slots=True)
+class Where:
+    """Which due webhooks to look at, and by which index."""
+
+    condition: Document
+    index: str
+
+
+def ahead(seconds_back: float | None, behind: Collection[str]) -> Where:
+    """Look at what came due in the last `seconds_back` (None: ever), except at the hosts left `behind`."""
+    due = _NOW_DUE if seconds_back is None else _between(-seconds_back, 0)
+    return Where({**FREE, "$expr": due, **_except(behind)}, BY_TIME)
+
+
+def _between(first: float, last: float) -> Document:
+    """Return the expression for coming due between two moments, in seconds from now."""
+    moments = [{"$add": ["$$NOW", round(seconds * 1000)]} for seconds in (first, last)]
+    due = "$webhook.next_attempt_at"
+    return {"$and": [{"$gte": [due, moments[0]]}, {"$lte": [due, moments[1]]}]}
+
+
+def _except(hosts: Collection[str]) -> Document:
+    return {"webhook.host": {"$nin": list(hosts)}} if hosts else {}
+
+
+def at_hosts(hosts: Sequence[str]) -> Where:
+    """Look at what is due at these hosts."""
+    return Where({**FREE, "$expr": _NOW_DUE, "webhook.host": {"$in": list(hosts)}}, BY_HOST)
+
+
+@dataclass(frozen=True, slots=True)
 class Claims:
-    """What a look at the due webhooks brought. `exhausted`: nothing else was due that may be sent now."""
+    """What a look at due webhooks brought."""
 
     taken: list[DueWebhook]
     exhausted: bool
+    """Nothing else was due there that may be sent now."""
+    crowded: set[str]
+    """Hosts with more due than room."""
 
 
 async def claim_due(
-    database: Database, *, worker: str, seconds: float, limit: int, room: Callable[[str], int], full: Sequence[str]
+    database: Database, where: Where, *, worker: str, seconds: float, limit: int, room: Callable[[str], int]
 ) -> Claims:
-    """Claim up to `limit` due webhooks for `seconds`, soonest first, for each host at most what it has `room` for.
-
-    Those of hosts in `full` are not even looked at.
-    """
+    """Claim up to `limit` due webhooks for `seconds`, soonest first, for each host at most what it has `room` for."""
     window = limit * WINDOW
     seen: list[Document] = []
     chosen: list[str] = []
+    crowded: set[str] = set()
 
     def choose(candidates: list[Document]) -> list[str]:
         seen.extend(candidates)
-        chosen.extend(_within(candidates, limit, room))
+        chosen.extend(_within(candidates, limit, room, crowded))
         return chosen
 
     taken = await leases.claim_many(
         database.requests,
         path=LEASE,
-        free={**_FREE, **_NOW_DUE, **_not_of(full)},
+        free=where.condition,
         sort=SOONEST,
         worker=worker,
         seconds=seconds,
         limit=window,
-        hint=INDEX,
+        hint=where.index,
         fields={"webhook.host": 1},
         choose=choose,
     )
-    return Claims([_due(request) for request in taken], exhausted=len(seen) < window and len(chosen) < limit)
+    exhausted = len(seen) < window and len(chosen) < limit
+    return Claims([_due(request, seconds) for request in taken], exhausted, crowded)
 
 
-def _not_of(hosts: Sequence[str]) -> Document:
-    return {"webhook.host": {"$nin": list(hosts)}} if hosts else {}
-
-
-def _within(candidates: list[Document], limit: int, room: Callable[[str], int]) -> list[str]:
-    """Return the ids of the first `limit` candidates that fit into what their hosts have room for."""
+def _within(candidates: list[Document], limit: int, room: Callable[[str], int], crowded: set[str]) -> list[str]:
+    """Return the ids of the first `limit` candidates that fit into what their hosts have room for; note who has not."""
     left: dict[str, int] = {}
     fitting: list[str] = []
     for candidate in candidates:
         host = candidate["webhook"]["host"]
         left.setdefault(host, room(host))
-        if left[host] > 0 and len(fitting) < limit:
+        if left[host] <= 0:
+            crowded.add(host)
+        elif len(fitting) < limit:
             left[host] -= 1
             fitting.append(candidate["_id"])
     return fitting
 
 
-def _due(request: Document) -> DueWebhook:
+def _due(request: Document, lease_seconds: float) -> DueWebhook:
     webhook = request["webhook"]
     return DueWebhook(
         request_id=request["_id"],
@@ -107,72 +156,34 @@ def _due(request: Document) -> DueWebhook:
         client=request.get("client"),
         tries=webhook["tries"],
         schedule_from=webhook.get("schedule_from", 0),
+        waited=(webhook["lease"]["expires_at"] - webhook["next_attempt_at"]).total_seconds() - lease_seconds,
         request=request,
     )
 
 
 @translates
-async def next_due_seconds(database: Database, full: Sequence[str]) -> float | None:
-    """Return the seconds until the next free webhook of a host not in `full` is due; None where there is none."""
+async def next_due_seconds(database: Database, *, since: float, within: float, behind: Collection[str]) -> float | None:
+    """Return the seconds until a webhook comes due that did not `since` seconds ago; None where none does `within`.
+
+    Those of the hosts left `behind` do not count: there is no room for them anyway.
+    """
     pipeline: list[Document] = [
-        {"$match": {**_FREE, **_not_of(full)}},
+        {"$match": {**FREE, "$expr": _between(-since, within), **_except(behind)}},
         {"$sort": dict(SOONEST)},
         {"$limit": 1},
         {"$project": {"milliseconds": {"$subtract": ["$webhook.next_attempt_at", "$$NOW"]}}},
     ]
-    async for row in database.requests.aggregate(pipeline, hint=INDEX):
-        return max(0.0, (row["milliseconds"] or 0) / 1000)
+    async for row in database.requests.aggregate(pipeline, hint=BY_TIME):
+        return max(0.0, float(row["milliseconds"]) / 1000)
     return None
 
 
 async def release(database: Database, held: Sequence[DueWebhook]) -> int:
     """Give webhooks back unsent, against nobody, and wake the notifiers; return how many were still held."""
     tokens = {due.request_id: due.token for due in held}
-    return await leases.release(database.requests, path=LEASE, held=tokens, changes={"woken_at": "$$NOW"})
+    return await leases.release(database.requests, path=LEASE, held=tokens, changes=_DUE_NOW)
 
 
 async def expire(database: Database) -> int:
     """Return the webhooks of dead notifiers to the free ones, and wake the notifiers; return how many."""
-    return len(await leases.expire(database.requests, path=LEASE, changes={"woken_at": "$$NOW"}))
-
-
-@translates
-async def put_off(database: Database, host: str, *, seconds: float, spread: float) -> int:
-    """Move what a resting host has due within `seconds` past that time, spread over `spread` more; return how many.
-
-    One update, however many they are. No step of a schedule is used up; `not_before` keeps when each was due.
-    """
-    until: Document = {"$add": ["$$NOW", int(seconds * 1000)]}
-    result = await database.requests.update_many(
-        {**_FREE, "webhook.host": host, "$expr": {"$lt": ["$webhook.next_attempt_at", until]}},
-        [
-            {
-                "$set": {
-                    "webhook.not_before": {"$ifNull": ["$webhook.not_before", "$webhook.next_attempt_at"]},
-                    "webhook.next_attempt_at": {"$add": [until, _random(spread)]},
-                }
-            }
-        ],
-        hint="webhook_host",
-    )
-    return int(result.modified_count)
-
-
-@translates
-async def bring_forward(database: Database, host: str, *, spread: float) -> int:
-    """Make what was put off for a host due within `spread` seconds, none before it was due; return how many."""
-    soon: Document = {"$add": ["$$NOW", _random(spread)]}
-    result = await database.requests.update_many(
-        {**_FREE, "webhook.host": host, "webhook.not_before": {"$exists": True}},
-        [
-            {"$set": {"webhook.next_attempt_at": {"$max": ["$webhook.not_before", soon]}}},
-            {"$unset": "webhook.not_before"},
-        ],
-        hint="webhook_host",
-    )
-    return int(result.modified_count)
-
-
-def _random(spread: float) -> Document:
-    """Return an expression for up to `spread` seconds, in milliseconds, drawn anew for each document."""
-    return {"$toLong": {"$multiply": [{"$rand": {}}, spread * 1000]}}
+    return len(await leases.expire(database.requests, path=LEASE, changes=_DUE_NOW))

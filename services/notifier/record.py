@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -81,13 +82,13 @@ def _state(outcome: Outcome) -> UpdateOne:
             "$set": {"webhook.state": state},
             "$inc": {"webhook.tries": 1},
             "$unset": {LEASE: "", "webhook.next_attempt_at": "", "webhook.not_before": ""},
-            "$currentDate": {"woken_at": True},  # live progress shows it
+            "$currentDate": {"webhook.settled_at": True, "woken_at": True},  # live progress shows it
         },
     )
 
 
 def _retry(delay: float) -> list[Document]:
-    due_at = {"$add": ["$$NOW", round(delay * 1000)]}
+    due_at = {"$add": ["$$NOW", math.ceil(delay * 1000)]}  # never earlier than asked
     return [
         {"$set": {"webhook.tries": {"$add": ["$webhook.tries", 1]}, "webhook.next_attempt_at": due_at}},
         {"$unset": [LEASE, "webhook.not_before"]},

@@ -14,7 +14,8 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from imagepress import signing
+from imagepress import documents, signing
+from imagepress.links import Links
 from imagepress.outbound import agent_name, forbidden_within, guarded_session, retry_after_seconds
 from imagepress.signing import SigningSecrets
 from services.notifier import message
@@ -24,6 +25,9 @@ from services.notifier.settings import NotifierSettings
 
 ANSWER_BYTES: Final = 16 * 1024
 """What is read of an answer, on the wire and decompressed: a receiver has said all with its status."""
+
+ANSWER_SECONDS: Final = 1.0
+"""How long more of it is waited for once the status has come: a body that drips holds no place of its host for it."""
 
 ANSWER_KEPT: Final = 1024
 """Characters of an answer that are kept for people to read."""
@@ -52,15 +56,15 @@ class Sender:
 
     session: aiohttp.ClientSession
     secrets: SigningSecrets
-    base_url: str
+    links: Links
     seconds: float
     """For a whole attempt: connecting, the answer and what is read of its body."""
 
     async def send(self, due: DueWebhook) -> Result:
         """POST a webhook once. Raises nothing for what a receiver does, and follows it nowhere."""
         now = datetime.now(UTC)
-        body = message.body(due.request, self.base_url)
-        identity = message.webhook_id(due.request_id, due.run)
+        body = message.body(due.request, self.links)
+        identity = documents.webhook_id(due.request_id, due.run)
         headers = signing.headers(identity, body, secrets=self.secrets.of(due.client), now=now)
         clock = asyncio.get_running_loop().time
         began = clock()
@@ -74,11 +78,12 @@ class Sender:
                 )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return _failed(error, _milliseconds(clock() - began))
-        latency_ms = _milliseconds(clock() - began)
+        answered = clock()
+        deadline = min(answered + ANSWER_SECONDS, began + self.seconds)
         return Result(
             status_code=response.status,
-            latency_ms=latency_ms,
-            answer=await _start_of(response, began + self.seconds),
+            latency_ms=_milliseconds(answered - began),
+            answer=await _start_of(response, deadline),
             retry_after=retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC)),
         )
 
@@ -130,4 +135,4 @@ async def open_sender(settings: NotifierSettings) -> AsyncIterator[Sender]:
         connect_seconds=settings.webhook_connect_seconds,
         idle_seconds=settings.webhook_timeout_seconds,
     ) as session:
-        yield Sender(session, settings.webhook_secrets, settings.base_url, settings.webhook_timeout_seconds)
+        yield Sender(session, settings.webhook_secrets, settings.links, settings.webhook_timeout_seconds)

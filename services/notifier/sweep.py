@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Final
 
-from imagepress import logs, metrics
+from imagepress import backlog, logs, metrics
 from imagepress.errors import TransientError
 from imagepress.lifecycle import Stop
 from imagepress.mongo import Database
 from services.notifier import queries
 
 log = logs.get(__name__)
+
+_EXPIRED: Final = metrics.leases_expired.labels("webhook")
 
 
 class Sweeper:
@@ -43,6 +46,7 @@ class Sweeper:
 
     async def run_once(self) -> None:
         """Return the webhooks of dead notifiers to the free ones. Raises `DatabaseUnavailable`."""
+        await backlog.note_webhooks(self._database)
         if expired := await queries.expire(self._database):
-            metrics.leases_expired.labels("webhook").inc(expired)
+            _EXPIRED.inc(expired)
             log.warning("leases ran out, webhooks returned", webhooks=expired)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from imagepress import logs
@@ -27,6 +27,8 @@ class BatchRun:
     """Whether a process of its own works on it (quarantine)."""
     refusal: str = ""
     """Why the image store refused one of its images, as clients may read it."""
+    settled: list[Document] = field(default_factory=list)
+    """The images that this claim has brought to an end."""
 
     @property
     def rows(self) -> list[Document]:
@@ -45,7 +47,17 @@ class BatchRun:
     def settle(self, image: Document, outcome: Document) -> None:
         """Write an outcome into its image."""
         image.update(outcome)
+        self.settled.append(image)
         self.left -= 1
+
+    def take_back(self, refusal: str) -> None:
+        """Open the images again that this claim has stored: the store cannot answer for them."""
+        for image in self.settled:
+            if image.get("status") == ImageStatus.SUCCEEDED:
+                _open_again(image)
+                self.left += 1
+        self.settled.clear()
+        self.refusal = refusal
 
     def progress(self) -> Progress:
         """Add up the outcomes so far."""
@@ -65,10 +77,14 @@ def begin(batch: Claimed) -> BatchRun:
     for row in batch.rows:
         for image in row["images"]:
             if image.get("status") == ImageStatus.FAILED and image.get("run") != batch.run:
-                for name in ("status", "run", "error"):
-                    image.pop(name, None)
+                _open_again(image)
             left += "status" not in image
     return BatchRun(batch, left)
+
+
+def _open_again(image: Document) -> None:
+    for name in image.keys() - {"n", "url"}:
+        del image[name]
 
 
 async def work(run: BatchRun, tools: Tools, *, concluded: Callable[[], None]) -> None:
@@ -86,6 +102,8 @@ async def work(run: BatchRun, tools: Tools, *, concluded: Callable[[], None]) ->
                 tasks.create_task(_settle(run, url, images, tools, concluded), name=f"image of {run.batch.id}")
     except ExceptionGroup as group:  # the first one tells why; the group cancelled the others
         raise group.exceptions[0] from None
+    finally:
+        tools.tally.flush()
 
 
 async def _settle(

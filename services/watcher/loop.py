@@ -17,8 +17,9 @@ from imagepress.retry import Backoff, Trouble, persist
 from services.watcher import batch as batches
 from services.watcher import queries
 from services.watcher.batch import BatchRun
+from services.watcher.codec import CodecStuck
 from services.watcher.heartbeat import Held, beat
-from services.watcher.image import CodecStuck, Tools
+from services.watcher.image import Tools
 from services.watcher.outcome import conclude, give_back
 from services.watcher.queries import Claimed, LeaseLost
 from services.watcher.settings import WatcherSettings
@@ -153,7 +154,7 @@ class Worker:
             else:
                 await batches.work(run, self._tools, concluded=self._has_room)
                 self._held[batch.token].concluding = True
-                await conclude(self._database, run, self._settings)
+                await conclude(self._database, run, self._tools.blobs, self._settings)
         except LeaseLost:
             metrics.leases_lost.inc()
             log.warning("lost the lease of a batch", request_id=batch.request_id, batch=batch.id)
@@ -191,4 +192,4 @@ class Worker:
         if unfinished:
             await asyncio.wait({entry.task for entry in unfinished}, timeout=self._settings.drain_seconds)
         for entry in given_back:
-            await give_back(self._database, entry.run, self._settings)
+            await give_back(self._database, entry.run, self._tools.blobs, self._settings)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from imagepress import logs, metrics, transitions
-from imagepress.errors import TransientError
+from imagepress import logs, transitions
+from imagepress.blobs import Blobs
+from imagepress.errors import StorageUnavailable, TransientError
 from imagepress.mongo import Database
 from imagepress.retry import persist
 from services.watcher import queries
@@ -13,12 +14,13 @@ from services.watcher.settings import WatcherSettings
 log = logs.get(__name__)
 
 
-async def conclude(database: Database, run: BatchRun, settings: WatcherSettings) -> None:
+async def conclude(database: Database, run: BatchRun, blobs: Blobs, settings: WatcherSettings) -> None:
     """Write the outcome of a batch, and end its request if that was the last one.
 
     Where the store refused, the batch rests and is tried again, until MAX_CLAIMS is used up. Raises `LeaseLost`, and
     `DatabaseUnavailable` when the lease has run out anyway.
     """
+    await _make_durable(run, blobs)
     if run.left and run.batch.claims < settings.max_claims:
         await _rest(database, run, settings)
         return
@@ -27,7 +29,6 @@ async def conclude(database: Database, run: BatchRun, settings: WatcherSettings)
     await persist(lambda: queries.complete_batch(database, batch, run.rows, run.progress()), seconds=seconds)
     ended = await persist(lambda: transitions.end_if_done(database, batch.request_id, batch.run), seconds=seconds)
     if ended:
-        metrics.requests_ended.labels(ended.status).inc()
         log.info(
             "request ended",
             request_id=batch.request_id,
@@ -35,6 +36,15 @@ async def conclude(database: Database, run: BatchRun, settings: WatcherSettings)
             succeeded=ended.succeeded,
             failed=ended.failed,
         )
+
+
+async def _make_durable(run: BatchRun, blobs: Blobs) -> None:
+    """Have the images outlive a power cut before the database says that they are there."""
+    try:
+        await blobs.make_durable()
+    except StorageUnavailable as error:
+        log.warning("images that were stored may be lost", request_id=run.batch.request_id, problem=str(error))
+        run.take_back(error.reason)
 
 
 async def _rest(database: Database, run: BatchRun, settings: WatcherSettings) -> None:
@@ -46,11 +56,12 @@ async def _rest(database: Database, run: BatchRun, settings: WatcherSettings) ->
     )
 
 
-async def give_back(database: Database, run: BatchRun, settings: WatcherSettings) -> None:
+async def give_back(database: Database, run: BatchRun, blobs: Blobs, settings: WatcherSettings) -> None:
     """Return a batch, with what is done of it, for others to claim at once; else its lease does, later.
 
     What an isolated process has found out stands in the database already, and is newer than what this one knows.
     """
+    await _make_durable(run, blobs)
     done = {} if run.isolated else queries.outcome_fields(run.rows, run.progress())
     try:
         await persist(lambda: queries.give_back(database, run.batch, done), seconds=settings.database_timeout_seconds)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from imagepress import leases, logs
+from imagepress.blobs import Blobs
 from imagepress.errors import ImageError, ImageErrorCode, TransientError
 from imagepress.lifecycle import Stop
 from imagepress.mongo import Database, connected
@@ -127,15 +128,17 @@ async def work(settings: WatcherSettings, tools: Tools, stop: Stop, batch_id: st
                 run.left -= 1
                 continue
             await persist(
-                partial(_note, database, run, [place.row, place.n, times], settings), seconds=settings.lease_seconds
+                partial(_note, database, run, [place.row, place.n, times], tools.blobs, settings),
+                seconds=settings.lease_seconds,
             )
             await _settle(run, place, image, tools)
-        await conclude(database, run, settings)
+        await conclude(database, run, tools.blobs, settings)
 
 
-async def _note(database: Database, run: BatchRun, suspect: list[int], settings: WatcherSettings) -> None:
+async def _note(database: Database, run: BatchRun, suspect: list[int], blobs: Blobs, settings: WatcherSettings) -> None:
     """Write down what is touched next, and stay the holder for as long as that may take."""
     batch = run.batch
+    await blobs.make_durable()  # what is done of the batch is written down, too
     await queries.note_suspect(database, batch, suspect, run.rows)
     await leases.extend(database.batches, path=queries.LEASE, held=batch.held, seconds=settings.lease_seconds)
 
@@ -153,4 +156,5 @@ async def _settle(run: BatchRun, place: Place, image: dict[str, Any], tools: Too
         )
     except ImageError as error:
         outcomes = [failure(error, batch.run)]
+    tools.tally.flush()  # the next image may end this process
     run.settle(image, outcomes[0])

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from pymongo import UpdateOne
 
-from imagepress import leases
-from imagepress.documents import ACTIVE, BatchStatus, RequestStatus
+from imagepress import leases, metrics
+from imagepress.documents import ACTIVE, KNOWN, BatchStatus, RequestStatus
 from imagepress.errors import ConflictError
 from imagepress.mongo import Database, server_time, translates
 from imagepress.transitions import lowest_turn
@@ -18,6 +18,8 @@ from imagepress.transitions import lowest_turn
 Document = dict[str, Any]
 
 LEASE: Final = "lease"
+
+_CLAIM: Final = metrics.claim_seconds.labels("batch")
 
 
 class LeaseLost(ConflictError):
@@ -59,16 +61,17 @@ async def claim_batch(
     database: Database, *, worker: str, seconds: float, from_turn: int, only: Mapping[str, Any] | None = None
 ) -> Claimed | None:
     """Claim the pending batch with the lowest turn from `from_turn` on, None where there is none."""
-    found = await leases.claim(
-        database.batches,
-        path=LEASE,
-        free={"status": BatchStatus.PENDING, "turn": {"$gte": from_turn}, **(only or {})},
-        sort=[("turn", 1), ("_id", 1)],
-        worker=worker,
-        seconds=seconds,
-        changes={"status": BatchStatus.PROCESSING, "claims": {"$add": ["$claims", 1]}},
-        hint="claim",
-    )
+    with _CLAIM.time():
+        found = await leases.claim(
+            database.batches,
+            path=LEASE,
+            free={"status": BatchStatus.PENDING, "turn": {"$gte": from_turn}, **KNOWN, **(only or {})},
+            sort=[("turn", 1), ("_id", 1)],
+            worker=worker,
+            seconds=seconds,
+            changes={"status": BatchStatus.PROCESSING, "claims": {"$add": ["$claims", 1]}},
+            hint="claim",
+        )
     return None if found is None else _claimed(found)
 
 

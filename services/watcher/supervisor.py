@@ -5,7 +5,6 @@ sweeps, answers health checks, and replaces workers that die.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 
 from imagepress import health, logs, metrics
@@ -42,7 +41,7 @@ async def supervise(settings: WatcherSettings, stop: Stop) -> None:
         connected(settings, stop) as database,
         asyncio.TaskGroup() as tasks,
     ):
-        log.info("watching", processes=len(workers), metrics_port=settings.watcher_metrics_port, pid=os.getpid())
+        log.info("watching", processes=len(workers), metrics_port=settings.watcher_metrics_port)
         tasks.create_task(wakeups.run(), name="change stream")
         sweeper = Sweeper(database, settings, stop)
         tasks.create_task(sweeper.run(), name="sweep")
@@ -63,7 +62,6 @@ def _starting(workers: list[WorkerProcess]) -> str | None:
 
 async def _ring(wakeups: Wakeups, workers: list[WorkerProcess], sweeper: Sweeper) -> None:
     async for wake_up in wakeups:
-        metrics.stream_open.set(wakeups.is_open)
         if wake_up.sweep:
             sweeper.due(wake_up)
         for worker in workers:

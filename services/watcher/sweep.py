@@ -6,14 +6,18 @@ Every watcher container sweeps; each step is harmless when several do it at once
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
-from imagepress import logs, metrics, transitions
+from imagepress import backlog, logs, metrics, transitions
 from imagepress.blobs import Blobs
+from imagepress.documents import SCHEMA
 from imagepress.mongo import Database
 from services.watcher import sweep_queries as queries
 from services.watcher.settings import WatcherSettings
 
 log = logs.get(__name__)
+
+_EXPIRED: Final = metrics.leases_expired.labels("batch")
 
 PER_PASS = 200
 """Requests looked at in one pass: a sweep is short, and goes on where the last one stopped."""
@@ -31,6 +35,7 @@ class Sweep:
 
     async def run_once(self) -> None:
         """Make one pass. Raises `DatabaseUnavailable`, `StorageUnavailable`."""
+        await backlog.note_batches(self._database)
         await self.expire()
         await self._release()
         await self._end()
@@ -43,7 +48,7 @@ class Sweep:
     async def expire(self) -> None:
         """Return the batches of dead workers to the pending ones."""
         if expired := await queries.expire_batches(self._database):
-            metrics.leases_expired.labels("batch").inc(expired)
+            _EXPIRED.inc(expired)
             log.warning("leases ran out, batches returned", batches=expired)
 
     async def _release(self) -> None:
@@ -56,11 +61,13 @@ class Sweep:
     async def _end(self) -> None:
         """End runs without an open batch, oldest first, `PER_PASS` a pass, round and round."""
         requests = await queries.active_after(self._database, self._after, limit=PER_PASS)
-        for request in requests:
+        ours = [request for request in requests if request["schema"] <= SCHEMA]
+        if newer := len(requests) - len(ours):
+            log.error("requests of a newer release are left alone: is one of its watchers running?", requests=newer)
+        for request in ours:
             finish = transitions.cancel if request.get("cancelling") else transitions.end_if_done
             ended = await finish(self._database, request["_id"], request["run"])
             if ended:
-                metrics.requests_ended.labels(ended.status).inc()
                 log.info("ended a request that nobody had ended", request_id=request["_id"], status=ended.status)
         self._after = requests[-1]["created_at"] if len(requests) == PER_PASS else None
 

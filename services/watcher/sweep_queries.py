@@ -6,15 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from imagepress import leases
-from imagepress.documents import ACTIVE, ENDED, BatchStatus, WebhookState
+from imagepress.documents import ACTIVE, ENDED, KNOWN, STAGED_FOR_SECONDS, BatchStatus, WebhookState
 from imagepress.mongo import Database, server_time, translates
 from imagepress.transitions import lowest_turn
 from services.watcher.queries import LEASE, wake
 
 Document = dict[str, Any]
-
-STAGED_FOR_SECONDS: Final = 3600
-"""How long an upload may take to be committed before its staged batches are taken for those of a dead ingest."""
 
 RELEASED_AFTER_SECONDS: Final = 5
 """How long an ingest is left alone with the release of what it committed."""
@@ -44,6 +41,7 @@ async def unreleased(database: Database, *, limit: int) -> list[tuple[str, int]]
     wanted = {
         "status": {"$in": ACTIVE},
         "woken_at": {"$lt": before},
+        **KNOWN,
         "$expr": {"$lt": ["$released_run", "$run"]},
     }
     rows = database.requests.find(wanted, {"run": 1}).sort("created_at", 1).limit(limit).hint("active")
@@ -52,11 +50,11 @@ async def unreleased(database: Database, *, limit: int) -> list[tuple[str, int]]
 
 @translates
 async def active_after(database: Database, after: datetime | None, *, limit: int) -> list[Document]:
-    """Return active requests, oldest first, created after `after`: `_id`, `run`, `created_at`, `cancelling`."""
+    """Return active requests, oldest first, created after `after`: what ending them needs to know."""
     wanted: Document = {"status": {"$in": ACTIVE}}
     if after is not None:
         wanted["created_at"] = {"$gt": after}
-    fields = {"run": 1, "created_at": 1, "cancelling": 1}
+    fields = {"run": 1, "created_at": 1, "cancelling": 1, "schema": 1}
     return [row async for row in database.requests.find(wanted, fields).sort("created_at", 1).limit(limit)]
 
 
@@ -64,18 +62,19 @@ async def active_after(database: Database, after: datetime | None, *, limit: int
 async def delete_orphans(database: Database, *, limit: int) -> int:
     """Delete staged batches that are older than an hour and belong to no request; return how many.
 
-    Those of a request that has ended were staged for a retry that was never committed: they are put back.
+    Those that were staged for a retry that was never committed are put back as they were.
     """
     before = await server_time(database) - timedelta(seconds=STAGED_FOR_SECONDS)
-    staged = {"status": BatchStatus.STAGED, "staged_at": {"$lt": before}}
-    rows = database.batches.find(staged, {"request_id": 1}).limit(limit).hint("staged")
-    owners = {row["request_id"] async for row in rows}
-    status = {row["_id"]: row["status"] async for row in database.requests.find({"_id": {"$in": list(owners)}})}
-    ended = [request_id for request_id in owners & status.keys() if status[request_id] not in ACTIVE]
-    if ended:
-        back = {"$set": {"status": BatchStatus.COMPLETED}, "$inc": {"run": -1}}
-        await database.batches.update_many({**staged, "request_id": {"$in": ended}}, back)
-    if not (orphaned := list(owners - status.keys())):
+    staged: Document = {"status": BatchStatus.STAGED, "staged_at": {"$lt": before}, **KNOWN}
+    rows = database.batches.find(staged, {"request_id": 1, "run": 1}).limit(limit).hint("staged")
+    run_staged = {row["request_id"]: row["run"] async for row in rows}
+    owners = database.requests.find({"_id": {"$in": list(run_staged)}}, {"run": 1})
+    run = {row["_id"]: row["run"] async for row in owners}
+    if never_run := [request_id for request_id in run if run_staged[request_id] > run[request_id]]:
+        as_it_was = {"status": "$staged_from", "run": {"$subtract": ["$run", 1]}}
+        back: list[Document] = [{"$set": as_it_was}, {"$unset": "staged_from"}]
+        await database.batches.update_many({**staged, "request_id": {"$in": never_run}}, back)
+    if not (orphaned := list(run_staged.keys() - run.keys())):
         return 0
     result = await database.batches.delete_many({**staged, "request_id": {"$in": orphaned}})
     return int(result.deleted_count)
@@ -91,6 +90,7 @@ async def retire(database: Database, *, days: float, limit: int) -> int:
         "ended_at": {"$lt": before},
         "webhook.state": {"$ne": WebhookState.DUE},
         "removed_at": {"$exists": False},
+        **KNOWN,
     }
     rows = database.requests.find(old, {"_id": 1}).sort("created_at", 1).limit(limit).hint("active")
     chosen = [row["_id"] async for row in rows]
@@ -106,7 +106,7 @@ async def retire(database: Database, *, days: float, limit: int) -> int:
 async def removed(database: Database, *, for_seconds: float, limit: int) -> list[str]:
     """Return requests that were marked for deletion over `for_seconds` ago: no worker holds anything of them now."""
     before = await server_time(database) - timedelta(seconds=for_seconds)
-    rows = database.requests.find({"removed_at": {"$lt": before}}, {"_id": 1}).limit(limit).hint("removed")
+    rows = database.requests.find({"removed_at": {"$lt": before}, **KNOWN}, {"_id": 1}).limit(limit).hint("removed")
     return [row["_id"] async for row in rows]
 
 

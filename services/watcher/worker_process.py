@@ -12,7 +12,7 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-from imagepress import logs
+from imagepress import logs, metrics
 from imagepress.lifecycle import Stop
 from imagepress.retry import Backoff
 from services.watcher.settings import WatcherSettings
@@ -69,6 +69,7 @@ class WorkerProcess:
                 self.deaths = 0
                 backoff.reset()
             self.deaths += 1
+            metrics.worker_deaths.inc()
             log.error("a worker died and is replaced", number=self._number, exit_status=status)
             await self._stop.wait(backoff.delay())
 

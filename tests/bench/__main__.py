@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from deploy.local.mongod import ReplicaSet
-from tests.bench import fairness, large_upload, memory, pickup, throughput
+from tests.bench import answers, fairness, large_upload, memory, pickup, throughput, webhooks
 from tests.bench.system import Bench
 
 Measure = Callable[[Bench], Awaitable[dict[str, float]]]
@@ -24,9 +24,11 @@ Measure = Callable[[Bench], Awaitable[dict[str, float]]]
 MEASUREMENTS: dict[str, Measure] = {
     "pickup": pickup.measure,
     "large_upload": large_upload.measure,
+    "answers": answers.measure,
     "throughput": throughput.measure,
     "memory": memory.measure,
     "fairness": fairness.measure,
+    "webhooks": webhooks.measure,
 }
 
 

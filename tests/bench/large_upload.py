@@ -12,10 +12,16 @@ from tests.support.uploads import HEADER
 ROWS = 100_000
 
 
+def content_of(rows: int) -> bytes:
+    """Return a CSV of so many rows, with an image each."""
+    return (
+        HEADER + "".join(f"{n},Product number {n},https://shop.example/images/{n}/large-{n}.jpg\n" for n in range(rows))
+    ).encode()
+
+
 async def measure(bench: Bench) -> dict[str, float]:
     """Upload once, after a small one that warms the service up."""
-    rows = (f"{n},Product number {n},https://shop.example/images/{n}/large-{n}.jpg\n" for n in range(ROWS))
-    content = (HEADER + "".join(rows)).encode()
+    content = content_of(ROWS)
     async with (
         bench.running("ingest") as system,
         httpx.AsyncClient(base_url=system["ingest"].url, timeout=120) as client,

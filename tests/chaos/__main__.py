@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 
 from tests.chaos import fuzz
-from tests.chaos.run import Order, Outcome, run
+from tests.chaos.outcome import Order, Outcome
+from tests.chaos.run import run
 
 
 def main() -> int:
@@ -63,7 +64,7 @@ def _tell(outcome: Outcome) -> None:
         print(f"WRONG {violation.kind}: {violation.where}: {violation.what}")
     for line in outcome.died:
         print(f"DIED {line}")
-    for path in outcome.stray:
+    for path in outcome.stray[:10]:
         print(f"stray: {path}")
     print(f"blows: {dict(outcome.blows.most_common())}")
     print(json.dumps(outcome.summary()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 Place = tuple[int, int]
 """Where an image stands in its CSV: row and place in the row, both from 0."""
@@ -63,10 +64,30 @@ class CallFact:
     """A webhook as the receiver saw it; `welcome` tells whether it answered that it has received it."""
 
     request_id: str
+    run: int
     webhook_id: str
     status: str
+    ended_at: datetime
+    """When the run ended, as the webhook tells."""
     at: datetime
     welcome: bool
+
+
+class Wanted(StrEnum):
+    """What a client may want of a request that it has."""
+
+    CANCEL = "cancel"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a client asked for and was not refused: it was told yes, or (not `sure`) never got an answer."""
+
+    wanted: Wanted
+    sure: bool
+    delivered: bool = False
+    """Whether the status said, before a retry, that the webhook of the run before was delivered."""
 
 
 @dataclass(frozen=True)
@@ -80,5 +101,7 @@ class Facts:
     requests: Sequence[RequestFact]
     files: Mapping[str, int | None]
     calls: Sequence[CallFact]
+    wishes: Mapping[str, Sequence[Wish]] = field(default_factory=dict)
+    """By request, in the order in which its client, and nobody else, had them."""
     strange_batches: Sequence[str] = field(default_factory=tuple)
     """Batches whose request does not exist."""

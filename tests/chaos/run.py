@@ -6,80 +6,31 @@ import asyncio
 import os
 import random
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+import httpx
 
 from deploy.local.mongod import ReplicaSet
-from imagepress.documents import ACTIVE, BatchStatus, WebhookState
-from imagepress.errors import TransientError
-from imagepress.mongo import Database, connected, translated
+from imagepress.mongo import Database, connected
 from imagepress.settings import CommonSettings, load
-from tests.chaos import collect, ledger, uploads, weather
+from tests.chaos import collect, uploads, weather
 from tests.chaos.blows import Blows
-from tests.chaos.facts import Facts
-from tests.chaos.ledger import Kind, Violation
+from tests.chaos.facts import Facts, Wanted
+from tests.chaos.finish import Finish
+from tests.chaos.ledger.check import check, strays
+from tests.chaos.minds import Mind
+from tests.chaos.outcome import Order, Outcome
 from tests.chaos.system import System, system_of
 from tests.chaos.uploads import Clients, Csv
 from tests.support.origin import Origin, serve_origin
-from tests.support.processes import eventually
 from tests.support.receiver import Receiver, serve_receiver
-
-FINISH_SECONDS: Final = 120.0
-"""What the system has, once nothing strikes it any more, to finish everything."""
 
 UPLOADS_WITHIN: Final = 0.8
 """The share of the time in which uploads come in."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What was asked for."""
-
-    seed: int
-    seconds: float
-    images: int
-
-
-@dataclass
-class Outcome:
-    """What a run came to."""
-
-    order: Order
-    images: int
-    requests: int
-    kills: int
-    failovers: int
-    seconds: float
-    violations: list[Violation]
-    stray: list[str]
-    """Files that a killed process was just writing."""
-    died: list[str]
-    """What services said that ended by an error of their own."""
-    blows: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.violations and not self.died
-
-    def summary(self) -> dict[str, Any]:
-        """Return the figures."""
-        found = Counter(violation.kind for violation in self.violations)
-        return {
-            "seed": self.order.seed,
-            "images": self.images,
-            "requests": self.requests,
-            "kills": self.kills,
-            "failovers": self.failovers,
-            **{kind.value: found[kind] for kind in Kind},
-            "died": len(self.died),
-            "stray": len(self.stray),
-            "seconds": round(self.seconds, 1),
-        }
 
 
 @dataclass
@@ -108,7 +59,8 @@ class Run:
             tasks.create_task(self._upload_all(files), name="uploads")
             await self.blows.go_on(self.order.seconds)
             self.say("no more blows; everything is left to finish")
-        await self._finish()
+        self.subscriber.well_from_now_on = True
+        await Finish(self.database, self.say).wait()
         await self.system.stop()
         return await self._facts()
 
@@ -122,66 +74,27 @@ class Run:
         async with asyncio.TaskGroup() as tasks:
             for csv in files:
                 starts = rng.uniform(0, self.order.seconds * UPLOADS_WITHIN)
-                tasks.create_task(self._upload(csv, starts, random.Random(rng.random())), name=csv.name)
+                tasks.create_task(self._be_client(csv, starts, random.Random(rng.random())), name=csv.name)
 
-    async def _upload(self, csv: Csv, starts: float, rng: random.Random) -> None:
+    async def _be_client(self, csv: Csv, starts: float, rng: random.Random) -> None:
         await asyncio.sleep(starts)
         content = uploads.text_of(csv, lambda number: self.origin.url(f"/{number}"))
-        hook = self.receiver.url(f"/{csv.name}")
-        await uploads.upload(csv, content, ingests=self.system.ingests, hook=hook, rng=rng, seen=self.clients)
-
-    async def _finish(self) -> None:
-        """Wait until nothing is left to do; what does not come about in time is for the ledger to tell."""
-        self.subscriber.well_from_now_on = True
-        for what, condition in (("requests end", self._all_ended), ("webhooks arrive", self._all_told)):
-            await self._until(what, condition)
-        # The sweep spares staged batches for an hour: they might belong to an upload that is under way.
-        past = {"$dateSubtract": {"startDate": "$$NOW", "unit": "hour", "amount": 2}}
-        with translated():
-            await self.database.batches.update_many({"status": BatchStatus.STAGED}, [{"$set": {"staged_at": past}}])
-        await self._until("batches of broken uploads go", self._none_staged)
-
-    async def _until(self, what: str, condition: Callable[[], Awaitable[bool]]) -> None:
-        began = time.monotonic()
-        try:
-            await eventually(_patient(condition), FINISH_SECONDS)
-        except TimeoutError:
-            self.say(f"given up waiting until {what}")
-        else:
-            self.say(f"waited {time.monotonic() - began:.1f} s until {what}")
-
-    async def _all_ended(self) -> bool:
-        return await self.database.requests.find_one({"status": {"$in": ACTIVE}}) is None
-
-    async def _all_told(self) -> bool:
-        return await self.database.requests.find_one({"webhook.state": WebhookState.DUE}) is None
-
-    async def _none_staged(self) -> bool:
-        return await self.database.batches.find_one({"status": BatchStatus.STAGED}) is None
+        hook, ingests, seen = self.receiver.url(f"/{csv.name}"), self.system.ingests, self.clients
+        async with httpx.AsyncClient(timeout=uploads.UPLOAD_SECONDS) as client:
+            request_id = await uploads.upload(client, csv, content, ingests=ingests, hook=hook, rng=rng, seen=seen)
+            await Mind(client, ingests, request_id, rng, seen).go_on()
 
     async def _facts(self) -> Facts:
         requests, strange = await collect.requests_of(self.database)
         return Facts(
             planned=self.clients.planned,
             answered=self.clients.answered,
+            wishes=self.clients.wishes,
             requests=requests,
             files=await asyncio.to_thread(collect.files_under, self.folder / "images"),
             calls=self.subscriber.calls,
             strange_batches=strange,
         )
-
-
-def _patient(condition: Callable[[], Awaitable[bool]]) -> Callable[[], Awaitable[bool]]:
-    """Take a database that is away for a moment for "not yet"."""
-
-    async def holds() -> bool:
-        try:
-            with translated():
-                return await condition()
-        except TransientError:
-            return False
-
-    return holds
 
 
 async def run(order: Order, folder: Path, say: Callable[[str], None]) -> Outcome:
@@ -197,9 +110,11 @@ async def run(order: Order, folder: Path, say: Callable[[str], None]) -> Outcome
                 requests=len(facts.requests),
                 kills=prepared.blows.kills,
                 failovers=prepared.blows.failovers,
+                cancelled=prepared.clients.told_yes(Wanted.CANCEL),
+                retried=prepared.clients.told_yes(Wanted.RETRY),
                 seconds=time.monotonic() - began,
-                violations=ledger.check(facts),
-                stray=ledger.staging_leftovers(facts),
+                violations=check(facts),
+                stray=strays(facts),
                 died=[line for kept in prepared.system.kept.values() for line in kept.deaths()],
                 blows=prepared.blows.counts,
             )

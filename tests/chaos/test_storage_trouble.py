@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import resource
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import httpx
 import pytest
 
 from imagepress.mongo import Database
+from tests.bench.system import children_of
 from tests.support import origin as origins
+from tests.support import refusing
 from tests.support.calls import status_of, until_ended, upload
+from tests.support.midway import hold_back, until_done
 from tests.support.origin import Origin, serve_origin
+from tests.support.outages import Outages
 from tests.support.pictures import photo
 from tests.support.processes import FAST, Service, eventually, services
+from tests.support.refusing import Store
 from tests.support.uploads import csv_of
 
 IMAGES: Final = 20
@@ -26,61 +31,34 @@ EARLY: Final = 4
 
 @pytest.fixture
 async def origin() -> AsyncIterator[Origin]:
-    """An origin with one picture under each path."""
-    picture = origins.body(photo(1))
-    async with serve_origin({f"/{n}": picture for n in range(IMAGES)}) as serving:
+    """An origin with small pictures, stored before the trouble, and large ones."""
+    small, large = origins.body(photo(1)), origins.body(photo(2, size=(1600, 1200)))
+    async with serve_origin({f"/{n}": small if n < EARLY else large for n in range(IMAGES)}) as serving:
         yield serving
 
 
-@contextmanager
-def _folder_is_a_file(folder: Path) -> Iterator[None]:
-    """Put a file where the folder was: every write there fails, for root too."""
-    aside = folder.with_name("aside")
-    folder.rename(aside)
-    folder.write_bytes(b"")
-    try:
-        yield
-    finally:
-        folder.unlink()
-        aside.rename(folder)
+@pytest.fixture(
+    params=[
+        pytest.param(refusing.folder_that_goes, id="the folder is gone"),
+        pytest.param(refusing.disk_that_is_full, id="the disk is full"),
+        pytest.param(refusing.object_store_that_denies, id="the object store denies access"),
+        pytest.param(refusing.object_store_that_is_away, id="the object store is away"),
+    ]
+)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A store, which will refuse."""
+    kind: Callable[[Path], AbstractContextManager[Store]] = request.param
+    with kind(tmp_path) as made:
+        yield made
 
 
-@contextmanager
-def _disk_is_full(watcher: Service) -> Iterator[None]:
-    """Let no process of the watcher write a file beyond 64 KiB, which its log is far below and the pictures above."""
-    pids = [watcher.process.pid, *_children(watcher.process.pid)]
-    before = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids}
-    for pid, (_, hard) in before.items():
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (65536, hard))
-    try:
-        yield
-    finally:
-        for pid, limits in before.items():
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _hold_back(origin: Origin, first: int) -> asyncio.Event:
-    """Let the images from `first` on wait until the event that is returned."""
-    gate = asyncio.Event()
-    for n in range(first, IMAGES):
-        origin.answers[f"/{n}"] = origins.held(gate, origin.answers[f"/{n}"])
-    return gate
-
-
-async def _begin(system: dict[str, Service], origin: Origin) -> tuple[str, asyncio.Event]:
-    """Start ingest and watcher and upload; return the request id, with `EARLY` images stored, and the others' gate."""
+async def _begin(system: dict[str, Service], origin: Origin, early: int) -> tuple[str, asyncio.Event]:
+    """Start ingest and watcher and upload; return the request id, with `early` images stored, and the others' gate."""
     await asyncio.gather(system["ingest"].start(), system["watcher"].start())
-    gate = _hold_back(origin, EARLY)
+    gate = hold_back(origin, range(early, IMAGES))
     request_id = await upload(system["ingest"], csv_of([origin.url(f"/{n}") for n in range(IMAGES)]))
-
-    async def early_ones_done() -> bool:
-        return bool((await status_of(system["ingest"], request_id))["images"]["succeeded"] == EARLY)
-
-    await eventually(early_ones_done)
+    await until_done(system["ingest"], request_id, early)
+    await origin.reached(lambda seen: seen.open_now > 0, seconds=20)
     return request_id, gate
 
 
@@ -91,47 +69,52 @@ async def _until_resting(database: Database, request_id: str) -> None:
     await eventually(resting)
 
 
-@pytest.mark.parametrize("trouble", ["the folder is gone", "the disk is full"])
+async def _readable(status: dict[str, Any]) -> int:
+    """Return how many of a request's links lead to an image."""
+    links = [link for row in status["details"] for link in row["output_image_urls"] if link]
+    async with httpx.AsyncClient(follow_redirects=True) as client:
+        answers = [await client.get(link) for link in links]
+    return sum(answer.headers["content-type"] == "image/jpeg" for answer in answers)
+
+
 async def test_batches_rest_while_the_store_refuses_and_succeed_when_it_is_back(
-    environment: dict[str, str], database: Database, origin: Origin, tmp_path: Path, trouble: str
+    environment: dict[str, str], database: Database, origin: Origin, store: Store, tmp_path: Path
 ) -> None:
     """In the middle of a request the store refuses, then is back: every image succeeds, and no process died of it."""
-    big = origins.body(photo(2, size=(1600, 1200)))
-    for n in range(EARLY, IMAGES):
-        origin.answers[f"/{n}"] = big
-    async with services({**environment, **FAST}, tmp_path) as system:
-        request_id, gate = await _begin(system, origin)
-        workers = _children(system["watcher"].process.pid)
-        folder = tmp_path / "images"
-        with _folder_is_a_file(folder) if "folder" in trouble else _disk_is_full(system["watcher"]):
+    async with services({**environment, **FAST, **store.environment}, tmp_path) as system:
+        request_id, gate = await _begin(system, origin, 0 if store.forgets else EARLY)
+        workers = children_of(system["watcher"].process.pid)
+        outages = Outages.from_now(tmp_path)
+        with store.refusing(system["watcher"]):
             gate.set()
             await _until_resting(database, request_id)
             assert (await status_of(system["ingest"], request_id))["status"] == "processing"
         status = await until_ended(system["ingest"], request_id)
         assert status["status"] == "completed"
         assert status["images"] == {"total": IMAGES, "succeeded": IMAGES, "failed": 0}
-        assert workers == _children(system["watcher"].process.pid)
-        assert len([path for path in folder.rglob("*.jpg") if path.stat().st_size]) == IMAGES
-        said = (tmp_path / "watcher.log").read_text()
-        assert 1 <= said.count("storing images is paused") <= len(workers)  # once in each process, not for each image
-        assert said.count("storing images goes on") == said.count("storing images is paused")
+        assert await _readable(status) == IMAGES
+        assert workers == children_of(system["watcher"].process.pid)
+        said = [told for (_, part), told in outages.said().items() if part == "storing images"]
+        assert [True, False] in said
+        # Once in each process, not for each image; one that has nothing to store afterwards does not see the end.
+        assert all(told in ([True], [True, False]) for told in said)
 
 
 async def test_images_fail_with_the_reason_when_the_store_stays_away(
-    environment: dict[str, str], origin: Origin, tmp_path: Path
+    environment: dict[str, str], origin: Origin, store: Store, tmp_path: Path
 ) -> None:
     """With MAX_CLAIMS used up the rest fails as `storage`, the request ends, and what was stored before stays."""
-    async with services({**environment, **FAST, "MAX_CLAIMS": "2"}, tmp_path) as system:
-        request_id, gate = await _begin(system, origin)
-        with _folder_is_a_file(tmp_path / "images"):
+    early = 0 if store.forgets else EARLY
+    async with services({**environment, **FAST, **store.environment, "MAX_CLAIMS": "2"}, tmp_path) as system:
+        request_id, gate = await _begin(system, origin, early)
+        with store.refusing(system["watcher"]):
             gate.set()
             status = await until_ended(system["ingest"], request_id)
-        assert status["status"] == "completed"
-        assert status["images"] == {"total": IMAGES, "succeeded": EARLY, "failed": IMAGES - EARLY}
+        assert status["status"] == ("completed" if early else "failed")
+        assert status["images"] == {"total": IMAGES, "succeeded": early, "failed": IMAGES - early}
         errors = [error for row in status["details"] for error in row["errors"]]
-        assert [error["code"] for error in errors] == ["storage"] * (IMAGES - EARLY)
-        assert all("because: not a directory" in error["message"] for error in errors)
+        assert [error["code"] for error in errors] == ["storage"] * (IMAGES - early)
+        assert {error["message"].rpartition("because: ")[2] for error in errors} == {store.reason}
         assert str(tmp_path) not in str(status)
-        links = [link for row in status["details"] for link in row["output_image_urls"] if link]
-        assert len(links) == EARLY
+        assert await _readable(status) == early
         assert max(origin.count(f"/{n}") for n in range(IMAGES)) == 2  # a try for each of MAX_CLAIMS, no more

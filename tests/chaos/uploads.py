@@ -10,7 +10,7 @@ from typing import Final
 
 import httpx
 
-from tests.chaos.facts import Planned
+from tests.chaos.facts import Planned, Wanted, Wish
 from tests.support.uploads import HEADER
 
 SIZES: Final = (1500, 700, 300, 150, 70, *(40, 25, 12, 9, 5, 4, 3, 2, 1, 1) * 3)
@@ -41,7 +41,12 @@ class Clients:
 
     planned: dict[str, Planned] = field(default_factory=dict)
     answered: dict[str, str] = field(default_factory=dict)
+    wishes: dict[str, list[Wish]] = field(default_factory=dict)
     tries: int = 0
+
+    def told_yes(self, wanted: Wanted) -> int:
+        """Return how many wishes of a kind were answered with yes."""
+        return sum(wish.wanted is wanted and wish.sure for wishes in self.wishes.values() for wish in wishes)
 
 
 def plan(rng: random.Random, images: int) -> list[Csv]:
@@ -75,18 +80,26 @@ def text_of(csv: Csv, url: Callable[[int], str]) -> bytes:
     return (HEADER + "".join(f"{row},SKU{row},{','.join(urls)}\n" for row, urls in rows.items())).encode()
 
 
-async def upload(csv: Csv, content: bytes, *, ingests: list[str], hook: str, rng: random.Random, seen: Clients) -> None:
-    """Upload a file until an ingest says that it is accepted. Raises `Refused`."""
-    async with httpx.AsyncClient(timeout=UPLOAD_SECONDS) as client:
-        for number in range(1_000_000):
-            name = f"{csv.name}-try{number}"
-            seen.planned[name] = csv.planned
-            seen.tries += 1
-            request_id = await _try(client, rng.choice(ingests), name, content, hook)
-            if request_id is not None:
-                seen.answered[request_id] = name
-                return
-            await asyncio.sleep(rng.uniform(*RETRY_SECONDS))
+async def upload(
+    client: httpx.AsyncClient,
+    csv: Csv,
+    content: bytes,
+    *,
+    ingests: list[str],
+    hook: str,
+    rng: random.Random,
+    seen: Clients,
+) -> str:
+    """Upload a file until an ingest says that it is accepted; return the request id. Raises `Refused`."""
+    while True:
+        name = f"{csv.name}-try{seen.tries}"
+        seen.planned[name] = csv.planned
+        seen.tries += 1
+        request_id = await _try(client, rng.choice(ingests), name, content, hook)
+        if request_id is not None:
+            seen.answered[request_id] = name
+            return request_id
+        await asyncio.sleep(rng.uniform(*RETRY_SECONDS))
 
 
 async def _try(client: httpx.AsyncClient, ingest: str, name: str, content: bytes, hook: str) -> str | None:

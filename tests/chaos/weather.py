@@ -16,7 +16,7 @@ from tests.chaos.facts import CallFact
 from tests.support import origin as origins
 from tests.support.identity import picture
 from tests.support.origin import Answer
-from tests.support.receiver import Receiver
+from tests.support.receiver import Call, Receiver
 
 MOST_FAULTS: Final = 2
 """Faults of one picture: fewer than a fetch has tries, so that no picture may end as failed because of them."""
@@ -65,17 +65,8 @@ class Subscriber:
         """Return the answer to what `receiver` was sent last."""
 
         async def write(writer: asyncio.StreamWriter) -> bool:
-            call = receiver.received.pop()
             well = self.well_from_now_on or self.rng.random() < CALM
-            self.calls.append(
-                CallFact(
-                    request_id=call.json["request_id"],
-                    webhook_id=call.headers["webhook-id"],
-                    status=call.json["status"],
-                    at=datetime.fromtimestamp(call.at, UTC),
-                    welcome=well,
-                )
-            )
+            self.calls.append(_fact(receiver.received.pop(), welcome=well))
             return await (origins.status(200) if well else self._fault())(writer)
 
         return write
@@ -83,6 +74,19 @@ class Subscriber:
     def _fault(self) -> Answer:
         kinds: list[Answer] = [origins.reset(), origins.status(500), origins.status(400), _late]
         return self.rng.choice(kinds)
+
+
+def _fact(call: Call, *, welcome: bool) -> CallFact:
+    webhook_id = call.headers["webhook-id"]
+    return CallFact(
+        request_id=call.json["request_id"],
+        run=int(webhook_id.rpartition("_")[2]),
+        webhook_id=webhook_id,
+        status=call.json["status"],
+        ended_at=datetime.fromisoformat(call.json["timestamp"]),
+        at=datetime.fromtimestamp(call.at, UTC),
+        welcome=welcome,
+    )
 
 
 async def _late(writer: asyncio.StreamWriter) -> bool:

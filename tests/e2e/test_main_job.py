@@ -13,6 +13,7 @@ import pytest
 from imagepress.mongo import Database
 from tests.support import origin as origins
 from tests.support.calls import status_of, until_ended, upload
+from tests.support.object_store import ObjectStore
 from tests.support.origin import Origin, serve_origin
 from tests.support.pictures import looks_like, photo
 from tests.support.processes import FAST, Service, eventually, services
@@ -24,9 +25,21 @@ PHOTOS = 8
 
 
 @pytest.fixture
-async def system(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[dict[str, Service]]:
+def storage(request: pytest.FixtureRequest) -> str:
+    """Where images go: a folder, or what `in_folder_and_s3` says."""
+    return str(getattr(request, "param", "folder"))
+
+
+in_folder_and_s3 = pytest.mark.parametrize("storage", ["folder", "s3"], indirect=True)
+
+
+@pytest.fixture
+async def system(
+    environment: dict[str, str], object_store: ObjectStore, storage: str, tmp_path: Path
+) -> AsyncIterator[dict[str, Service]]:
     """The three services on free ports, not started yet."""
-    async with services({**environment, **FAST}, tmp_path) as made:
+    s3 = object_store.environment(environment["DATABASE_NAME"]) if storage == "s3" else {}
+    async with services({**environment, **FAST, **s3}, tmp_path) as made:
         yield made
 
 
@@ -55,6 +68,7 @@ def _many(origin: Origin, number: int) -> list[str]:
     return [origin.url(f"/many/{n}") for n in range(number)]
 
 
+@in_folder_and_s3
 async def test_a_csv_goes_in_and_compressed_images_and_a_webhook_come_out(
     system: dict[str, Service], origin: Origin, receiver: Receiver
 ) -> None:
@@ -120,6 +134,7 @@ async def test_a_notifier_that_was_away_delivers_what_came_due_meanwhile(
     assert len(receiver.received) == 1
 
 
+@in_folder_and_s3
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_a_watcher_that_dies_in_the_middle_loses_nothing(
     system: dict[str, Service], origin: Origin, number: signal.Signals

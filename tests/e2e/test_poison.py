@@ -34,4 +34,5 @@ async def test_an_image_that_kills_its_process_fails_alone(
         assert failed == {origin.url("/5"): "poison"}
         # Two leases ran out, then the quarantine's own process was the third to die of it, and the last.
         assert origin.count("/5") == 3
+        assert (tmp_path / "watcher.log").read_text().count("a worker died and is replaced") == 2
         await system["watcher"].until_ready()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from functools import partial
@@ -15,6 +14,7 @@ import pytest
 from imagepress.mongo import Database
 from tests.support import origin as origins
 from tests.support.calls import until_ended, upload
+from tests.support.load import at_once
 from tests.support.origin import serve_origin
 from tests.support.pictures import photo
 from tests.support.processes import FAST, Service, eventually, services
@@ -44,15 +44,10 @@ async def test_an_idle_service_stops_within_a_second(environment: dict[str, str]
             status = await system[name].kill(signal.SIGTERM)
             took.append(time.monotonic() - began)
             assert status == 0, system[name].said()
-            if took[-1] < _bar():
+            if took[-1] < at_once():
                 return
             await system[name].start()
         pytest.fail(f"{name} took {took} s to stop\n{system[name].said()}")
-
-
-def _bar() -> float:
-    """Return the seconds that count as at once: one, or more where others keep all of the machine's cores busy."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 async def _is_told(receiver: Receiver, times: int) -> bool:
@@ -106,7 +101,7 @@ async def test_a_busy_watcher_gives_its_work_back_at_once(
         gate.set()
         status = await until_ended(one["ingest"], request_id)
         assert took < DRAIN_SECONDS, f"the busy watcher took {took:.2f} s to stop"
-        assert waited < _bar(), f"what it gave back was claimed {waited:.2f} s later"
+        assert waited < at_once(), f"what it gave back was claimed {waited:.2f} s later"
         assert status["images"] == {"total": IMAGES, "succeeded": IMAGES, "failed": 0}
         batch = await database.batches.find_one({"request_id": request_id})
         assert batch is not None

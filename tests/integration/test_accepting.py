@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import timedelta
 
 import pytest
 
@@ -52,6 +53,16 @@ async def test_no_image_is_lost_between_two_chunks_of_batches(
     stored = [row async for row in database.batches.find({"request_id": request_id}).sort("_id", 1)]
     assert [batch["seq"] for batch in stored] == list(range(batches))
     assert [image["url"] for batch in stored for row in batch["rows"] for image in row["images"]] == urls
+
+
+async def test_an_upload_that_stalled_is_not_accepted(
+    database: Database, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An ingest that slept after staging refuses: the sweep may have deleted the batches as those of a dead one."""
+    monkeypatch.setattr(queries, "COMMITTED_WITHIN", timedelta(seconds=-1))  # as if so much time had passed
+    with pytest.raises(accepting.StagedTooLongAgo):
+        await accepted(database, make_settings(IngestSettings), URLS)
+    assert await database.batches.count_documents({}) == await database.requests.count_documents({}) == 0
 
 
 async def test_an_upload_whose_images_do_not_add_up_is_not_accepted(

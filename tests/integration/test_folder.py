@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from imagepress.folder import STAGING, STRAY_AFTER_SECONDS, Folder
+from tests.support.extents import waits_in_memory
 
 
 def _files(root: Path) -> list[str]:
@@ -27,9 +28,33 @@ def test_a_file_is_stored_whole_and_nothing_else_is_left(tmp_path: Path) -> None
 def test_a_root_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
     """A lost mount must not be written beneath: the error comes, and no folder appears."""
     root = tmp_path / "mount"
+    folder = Folder(root)
+    root.rmdir()
     with pytest.raises(FileNotFoundError):
-        Folder(root).put("r/a.jpg", b"one")
+        folder.put("r/a.jpg", b"one")
     assert not root.exists()
+
+
+def test_what_was_put_is_on_the_disk_once_it_is_synced(tmp_path: Path) -> None:
+    """After `sync` no part of a file waits in memory for the kernel to find it a place on the disk."""
+    folder = Folder(tmp_path)
+    paths = [f"r/{n}.jpg" for n in range(64)]
+    for path in paths:
+        folder.put(path, b"x" * 6000)
+    folder.sync()
+    assert not [path for path in paths if waits_in_memory(tmp_path / path)]
+
+
+def test_a_folder_that_was_exchanged_vouches_for_nothing_put_before(tmp_path: Path) -> None:
+    """Another disk is mounted between a put and the sync: an error, once; what is put afterwards is safe."""
+    folder = Folder(tmp_path / "mount")
+    folder.put("r/a.jpg", b"one")
+    (tmp_path / "mount").rename(tmp_path / "the disk before")
+    (tmp_path / "mount").mkdir()
+    with pytest.raises(OSError, match="Stale"):
+        folder.sync()
+    folder.put("r/a.jpg", b"one")
+    folder.sync()
 
 
 def test_a_file_that_cannot_be_moved_leaves_nothing_staged(tmp_path: Path) -> None:
@@ -50,4 +75,4 @@ def test_only_what_lost_its_writer_is_swept(tmp_path: Path) -> None:
         os.utime(old, times=(time.time() - STRAY_AFTER_SECONDS - 60,) * 2)
     assert folder.sweep() == 1
     assert _files(tmp_path) == [f"{STAGING}/fresh", "r/a.jpg"]
-    assert Folder(tmp_path / "nothing here").sweep() == 0
+    assert Folder(tmp_path / "new").sweep() == 0

@@ -9,6 +9,8 @@ from imagepress.documents import WebhookState
 from imagepress.mongo import Database, server_time
 from services.notifier import queries
 from services.notifier.breaker import FIRST_SECONDS, OPENS_AFTER
+from services.notifier.queries import Where
+from services.notifier.rest_queries import bring_forward, put_off
 from services.notifier.settings import NotifierSettings
 from tests.conftest import MakeSettings
 from tests.support.notifying import ended, notifying, until_state, until_tries, webhook_of
@@ -109,35 +111,85 @@ async def test_a_host_that_is_put_off_twice_keeps_the_time_that_was_asked_for(da
     """Two notifiers may put the same webhooks off: the first due time is the one that counts afterwards."""
     (request_id,) = await ended(database, "http://x.test/")
     due_at = (await webhook_of(database, request_id))["next_attempt_at"]
-    assert await queries.put_off(database, "x.test", seconds=30, spread=3) == 1
-    assert await queries.put_off(database, "x.test", seconds=60, spread=6) == 1
-    assert await queries.put_off(database, "other.test", seconds=60, spread=6) == 0
+    assert await put_off(database, "x.test", seconds=30, spread=3) == 1
+    assert await put_off(database, "x.test", seconds=60, spread=6) == 1
+    assert await put_off(database, "other.test", seconds=60, spread=6) == 0
     assert (await webhook_of(database, request_id))["not_before"] == due_at
-    assert 60 <= (await queries.next_due_seconds(database, ()) or 0) + 1 <= 68
-    assert await queries.bring_forward(database, "x.test", spread=0) == 1
-    assert await queries.bring_forward(database, "x.test", spread=0) == 0
-    assert await queries.next_due_seconds(database, ()) == 0
-    assert await queries.next_due_seconds(database, ["x.test"]) is None
+    assert 59 <= (await _next_due(database, within=70) or 0) <= 66
+    assert await bring_forward(database, "x.test", spread=0) == 1
+    assert await bring_forward(database, "x.test", spread=0) == 0
+    assert await _next_due(database, since=5) == 0
+
+
+async def _next_due(
+    database: Database, *, since: float = 0, within: float = 60, behind: tuple[str, ...] = ()
+) -> float | None:
+    return await queries.next_due_seconds(database, since=since, within=within, behind=behind)
+
+
+async def test_what_comes_due_next_is_known_without_what_was_seen_or_is_left_behind(database: Database) -> None:
+    """Between the last look and the next sweep, at hosts that are not left behind: the soonest, None where none is."""
+    now = await _now(database)
+    await ended(database, "http://seen.test/", next_attempt_at=now - timedelta(seconds=30))
+    await ended(database, "http://soon.test/", next_attempt_at=now + timedelta(seconds=20))
+    await ended(database, "http://later.test/", next_attempt_at=now + timedelta(seconds=40))
+    assert await _next_due(database, since=60) == 0
+    assert 10 < (await _next_due(database) or 0) <= 20
+    assert 30 < (await _next_due(database, behind=("soon.test",)) or 0) <= 40
+    assert await _next_due(database, within=5) is None
 
 
 async def test_what_is_held_is_not_put_off(database: Database) -> None:
     """A webhook that is being sent is left to the result of its attempt."""
     await ended(database, "http://x.test/")
-    claims = await queries.claim_due(database, worker="w", seconds=60, limit=1, room=lambda _: 1, full=())
+    claims = await _claim(database, {"x.test": 1}, limit=1)
     assert len(claims.taken) == 1
-    assert await queries.put_off(database, "x.test", seconds=60, spread=6) == 0
+    assert await put_off(database, "x.test", seconds=60, spread=6) == 0
+
+
+async def _claim(
+    database: Database, rooms: dict[str, int], *, limit: int = 100, where: Where | None = None
+) -> queries.Claims:
+    return await queries.claim_due(
+        database, where or queries.ahead(None, ()), worker="w", seconds=60, limit=limit, room=rooms.__getitem__
+    )
 
 
 async def test_a_claim_takes_for_each_host_what_it_has_room_for_the_soonest_first(database: Database) -> None:
-    """Room is kept to within one claim; a look that left nothing behind says so."""
+    """Room is kept to within one claim; a look says who is left behind, and whether that is all that is left."""
     first = await ended(database, "http://a.test/", count=3, next_attempt_at=datetime(2020, 1, 1, tzinfo=UTC))
     await ended(database, "http://a.test/", count=3)
     others = await ended(database, "http://b.test/", count=2)
     rooms = {"a.test": 3, "b.test": 8}
-    claims = await queries.claim_due(database, worker="w", seconds=60, limit=100, room=rooms.__getitem__, full=())
+    claims = await _claim(database, rooms)
     assert {due.request_id for due in claims.taken} == {*first, *others}
-    assert claims.exhausted
-    again = await queries.claim_due(database, worker="w", seconds=60, limit=1, room=rooms.__getitem__, full=())
+    assert (claims.exhausted, claims.crowded) == (True, {"a.test"})
+    again = await _claim(database, rooms, limit=1)
     assert (len(again.taken), again.exhausted) == (1, False)
-    none = await queries.claim_due(database, worker="w", seconds=60, limit=9, room=rooms.__getitem__, full=["a.test"])
-    assert (none.taken, none.exhausted) == ([], True)
+    none = await _claim(database, rooms, where=queries.ahead(None, ["a.test"]))
+    assert (none.taken, none.exhausted, none.crowded) == ([], True, set())
+    rest = await _claim(database, rooms, where=queries.at_hosts(["a.test"]))
+    assert (len(rest.taken), rest.exhausted) == (2, True)
+
+
+async def test_a_look_ahead_takes_what_came_due_since_the_last_one(database: Database) -> None:
+    """What came due before was seen by an earlier look, and waits for the next one from the beginning."""
+    now = await _now(database)
+    (old,) = await ended(database, "http://a.test/", next_attempt_at=now - timedelta(minutes=10))
+    (new,) = await ended(database, "http://a.test/")
+    claims = await _claim(database, {"a.test": 8}, where=queries.ahead(60, ()))
+    assert [due.request_id for due in claims.taken] == [new]
+    claims = await _claim(database, {"a.test": 8}, where=queries.ahead(None, ()))
+    assert [due.request_id for due in claims.taken] == [old]
+
+
+async def test_what_is_given_back_comes_due_anew(database: Database) -> None:
+    """Released, or with a lease that ran out, a webhook that was due long ago is found by the next look ahead."""
+    long_ago = await _now(database) - timedelta(hours=1)
+    for give_back in (queries.release, lambda database, _: queries.expire(database)):
+        await ended(database, "http://a.test/", next_attempt_at=long_ago)
+        claims = await queries.claim_due(
+            database, queries.ahead(None, ()), worker="w", seconds=-1, limit=1, room=lambda _: 1
+        )
+        assert await give_back(database, claims.taken) == 1
+        assert len((await _claim(database, {"a.test": 8}, where=queries.ahead(60, ()))).taken) == 1

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-import subprocess
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -16,7 +14,7 @@ import pytest
 
 from imagepress.documents import WebhookState
 from imagepress.lifecycle import Stop
-from imagepress.mongo import Database, server_time
+from imagepress.mongo import Database
 from services.notifier.__main__ import notify
 from services.notifier.breaker import FIRST_SECONDS, OPENS_AFTER
 from services.notifier.settings import NotifierSettings
@@ -35,7 +33,7 @@ from tests.support.origin import (
     status,
 )
 from tests.support.processes import FAST, eventually, services
-from tests.support.receiver import Receiver, serve_receiver
+from tests.support.receiver import serve_receiver
 
 ELSEWHERE = "127.0.0.9"
 """A private address that webhooks may not be sent to, with a listener that counts."""
@@ -147,75 +145,6 @@ async def test_a_private_address_is_given_up_at_once(database: Database, make_se
     assert f"the address is refused: {ELSEWHERE}" in attempt["error"]
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of certificates with their keys: `good.pem`, `other-name.pem`, both in `trusted.pem`; `unknown.pem`."""
-    folder = tmp_path_factory.mktemp("certificates")
-    for name, subject in (("good", "IP:127.0.0.1"), ("other-name", "DNS:other.test"), ("unknown", "IP:127.0.0.1")):
-        made = (
-            "-keyout",
-            f"{folder}/{name}.key",
-            "-out",
-            f"{folder}/{name}.crt",
-            "-addext",
-            f"subjectAltName={subject}",
-        )
-        new = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1")
-        subprocess.run(("openssl", *new, "-subj", f"/CN={name}", *made), check=True, capture_output=True)
-        (folder / f"{name}.pem").write_text((folder / f"{name}.key").read_text() + (folder / f"{name}.crt").read_text())
-    trusted = [(folder / f"{name}.crt").read_text() for name in ("good", "other-name")]
-    (folder / "trusted.pem").write_text("".join(trusted))
-    return folder
-
-
-@asynccontextmanager
-async def _listening(receiver: Receiver, certificate: Path | None) -> AsyncIterator[None]:
-    """Receive over TLS, or without a certificate answer to a TLS greeting as plain HTTP servers do."""
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):  # clients hang up as they like
-            if certificate:
-                await receiver.serve(reader, writer)
-            else:
-                await raw(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")(writer)
-        writer.close()
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
-    if context and certificate:
-        context.load_cert_chain(certificate)
-    server = await asyncio.start_server(connected, "127.0.0.1", receiver.port, ssl=context)
-    receiver.port = server.sockets[0].getsockname()[1]
-    async with server:
-        yield
-
-
-@pytest.mark.parametrize(
-    ("faulty", "error"),
-    [
-        ("unknown.pem", "the certificate is not trusted"),
-        ("other-name.pem", "the certificate is not trusted"),
-        (None, "no secure connection could be made"),
-    ],
-)
-async def test_nothing_is_sent_until_tls_is_right(
-    database: Database, environment: dict[str, str], tmp_path: Path, certificates: Path, faulty: str | None, error: str
-) -> None:
-    """A certificate of nobody known or for another name, or no TLS at all: not a byte of the webhook goes out; with
-    the right certificate it is delivered."""
-    receiver = Receiver(status(200))
-    patient = {"WEBHOOK_SCHEDULE_SECONDS": "0,3600", "SSL_CERT_FILE": str(certificates / "trusted.pem")}
-    async with services({**environment, **FAST, **patient}, tmp_path) as made:
-        await made["notifier"].start()
-        async with _listening(receiver, certificates / faulty if faulty else None):
-            (request_id,) = await ended(database, f"https://127.0.0.1:{receiver.port}/")
-            await until_tries(database, request_id, 1)
-        assert receiver.received == []
-        async with _listening(receiver, certificates / "good.pem"):
-            await _make_due(database, request_id)
-            await until_state(database, request_id, WebhookState.DELIVERED)
-    assert [attempt["error"] for attempt in await attempts_of(database, request_id)] == [error, None]
-
-
 async def test_410_is_final(database: Database, make_settings: MakeSettings) -> None:
     """A receiver that is gone for good is believed: the schedule has more attempts, and none is made."""
     async with serve_receiver(in_turn(status(410), status(200))) as receiver, _at_work(make_settings):
@@ -276,40 +205,3 @@ async def test_what_was_asked_for_outlasts_the_rest_of_a_host(database: Database
         (attempt,) = await attempts_of(database, request_id)
         due = (await webhook_of(database, request_id))["next_attempt_at"]
         assert due >= attempt["at"] + timedelta(seconds=20) - LEAST
-
-
-async def test_three_days_of_failures_end_in_giving_up_and_a_redelivery_begins_anew(
-    database: Database, make_settings: MakeSettings
-) -> None:
-    """The ten attempts of the default schedule, each made due in the database when its delay has been seen; made due
-    again after the last, the webhook arrives under the id that it always had."""
-    delays = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
-    async with (
-        serve_receiver(status(400)) as receiver,
-        _at_work(
-            make_settings, webhook_schedule_seconds=NotifierSettings.model_fields["webhook_schedule_seconds"].default
-        ),
-    ):
-        (request_id,) = await ended(database, receiver.url("/"))
-        for tries, delay in enumerate(delays, start=1):
-            webhook = await until_tries(database, request_id, tries)
-            wait = webhook["next_attempt_at"] - (await server_time(database)).replace(tzinfo=UTC)
-            assert timedelta(seconds=delay - 5) <= wait <= timedelta(seconds=delay * 1.1)
-            await _make_due(database, request_id)
-        await until_state(database, request_id, WebhookState.GIVEN_UP)
-        receiver.answer = status(200)
-        await _make_due(database, request_id, schedule_from=10)
-        await until_state(database, request_id, WebhookState.DELIVERED)
-    assert [attempt["number"] for attempt in await attempts_of(database, request_id)] == list(range(1, 12))
-    assert len({call.headers["webhook-id"] for call in receiver.received}) == 1
-
-
-async def _make_due(database: Database, request_id: str, **webhook: Any) -> None:
-    values = {"state": WebhookState.DUE, **webhook}
-    await database.requests.update_one(
-        {"_id": request_id},
-        {
-            "$set": {f"webhook.{name}": value for name, value in values.items()},
-            "$currentDate": {"webhook.next_attempt_at": True, "woken_at": True},
-        },
-    )

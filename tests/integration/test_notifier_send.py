@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
+import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -16,7 +18,7 @@ from imagepress.names import ThreadResolver
 from imagepress.settings import load
 from services.notifier.decide import Result
 from services.notifier.queries import DueWebhook
-from services.notifier.send import ANSWER_KEPT, Sender, open_sender
+from services.notifier.send import ANSWER_KEPT, ANSWER_SECONDS, Sender, open_sender
 from services.notifier.settings import NotifierSettings
 from tests.support.origin import (
     Answer,
@@ -55,7 +57,7 @@ async def sending(**values: Any) -> AsyncIterator[Sender]:
 
 def due(url: str) -> DueWebhook:
     request = {"_id": "r1", "status": "completed", "ended_at": datetime(2026, 1, 1, tzinfo=UTC), "images": {}}
-    return DueWebhook("r1", 1, "token", url, "127.0.0.1", None, 0, 0, request)
+    return DueWebhook("r1", 1, "token", url, "127.0.0.1", None, 0, 0, 0.0, request)
 
 
 async def outcome_of(answer: Answer) -> Result:
@@ -93,6 +95,8 @@ async def test_without_a_proper_answer_there_is_an_error(answer: Answer, error: 
         (gzipped(b"thanks"), "thanks"),
         (body(b"x" * 10_000_000), "x" * ANSWER_KEPT),
         (endless(b"y" * 1000), "y" * ANSWER_KEPT),
+        (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 1_000_000), "x" * ANSWER_KEPT),
+        (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"x" * 10_000_000), ""),
         (gzip_bomb(100_000_000), "\0" * ANSWER_KEPT),
         (body(b"not gzip", headers={"Content-Encoding": "gzip"}), ""),
         (body(b"\xff\xfe\x00", headers={"Content-Encoding": "br"}), "\ufffd\ufffd\0"),
@@ -106,6 +110,43 @@ async def test_the_status_decides_whatever_the_body_is(answer: Answer, text: str
     assert (result.status_code, result.received, result.error) == (200, True, None)
     assert result.answer.startswith(text)
     assert len(result.answer) <= ANSWER_KEPT
+
+
+def _flood(listener: socket.socket, piece: bytes) -> None:
+    """Answer one request in chunks, with `piece` again and again, until the client hangs up."""
+    connection, _ = listener.accept()
+    with connection, suppress(ConnectionError):
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            connection.sendall(piece)
+
+
+@pytest.mark.parametrize("piece", [b"1\r\nx\r\n", b"1\r\nx\r\n" * 10_000, b"1;" + b"extension" * 10_000])
+async def test_tiny_chunks_without_end_keep_nobody_waiting(piece: bytes) -> None:
+    """However fast they come, the event loop is busy with them for no more than a fraction of a second."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        flooding = threading.Thread(target=_flood, args=(listener, piece))
+        flooding.start()
+        async with sending(webhook_timeout_seconds=30, webhook_connect_seconds=5) as sender:
+            used = time.thread_time()
+            result = await sender.send(due(f"http://127.0.0.1:{listener.getsockname()[1]}/"))
+            assert time.thread_time() - used < 0.5
+        await asyncio.to_thread(flooding.join)
+    assert (result.status_code, result.answer.strip("x")) == (200, "")
+
+
+async def test_a_body_that_drips_holds_its_place_no_longer_than_a_second_or_so() -> None:
+    """The status has come, and decides: the rest is for people to read, and holds no place, whatever the deadline."""
+    clock = asyncio.get_running_loop().time
+    async with (
+        serve_receiver(dripping(0.05)) as receiver,
+        sending(webhook_timeout_seconds=30, webhook_connect_seconds=5) as sender,
+    ):
+        began = clock()
+        result = await sender.send(due(receiver.url("/")))
+        assert ANSWER_SECONDS <= clock() - began < 10
+    assert (result.received, result.answer[:3]) == (True, "xxx")
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])

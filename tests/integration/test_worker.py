@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,15 +97,39 @@ async def test_a_worker_that_lost_its_lease_changes_nothing(database: Database, 
     run = begin(late)
     for _, image in run.open_images():
         run.settle(image, {"status": "succeeded", "blob": "stolen", "bytes_in": 1, "bytes_out": 1})
+    blobs = Blobs(settings.storage_url)
     with pytest.raises(LeaseLost):
-        await outcome.conclude(database, run, settings)
-    await outcome.give_back(database, run, settings)
+        await outcome.conclude(database, run, blobs, settings)
+    await outcome.give_back(database, run, blobs, settings)
     await queries.rest_batch(database, late, run.rows, run.progress(), seconds=5)
     await queries.note_progress(database, {late.id: (late, run.progress())})
     with pytest.raises(LeaseLost):
         await queries.note_suspect(database, late, [0, 0, 1], run.rows)
     assert await queries.keep_batches(database, late.held, seconds=60) == set()
     assert (await database.batches.find_one({"_id": late.id}), await database.requests.find_one()) == before
+
+
+async def test_images_that_the_disk_may_have_lost_are_not_called_done(
+    database: Database, make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    """The folder cannot vouch for what was put into it: no document names it, and the batch rests for another try."""
+    settings = make_settings(WatcherSettings)
+    await accepted(database, make_settings(IngestSettings), ["http://127.0.0.1:9/a", "http://127.0.0.1:9/b"])
+    claimed = await queries.claim_batch(database, worker="w", seconds=60, from_turn=0)
+    assert claimed is not None
+    blobs = Blobs(settings.storage_url)
+    run = begin(claimed)
+    (_, stored), (_, failed) = run.open_images()
+    run.settle(stored, {"status": "succeeded", "blob": "r/a.jpg", "bytes_in": 1, "bytes_out": 1})
+    run.settle(failed, {"status": "failed", "run": 1, "error": {"code": "http_404", "message": "gone"}})
+    (tmp_path / "images").rename(tmp_path / "the disk before")
+    (tmp_path / "images").mkdir()
+    await outcome.conclude(database, run, blobs, settings)
+    batch = await database.batches.find_one({"_id": claimed.id})
+    assert batch is not None
+    assert (batch["status"], batch["lease"]["token"]) == ("processing", "resting")
+    assert [image.get("status") for row in batch["rows"] for image in row["images"]] == [None, "failed"]
+    assert (batch["succeeded"], batch["failed"]) == (0, 1)
 
 
 async def test_a_full_worker_has_room_for_a_newcomer(database: Database, make_settings: MakeSettings) -> None:

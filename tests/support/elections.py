@@ -31,6 +31,15 @@ class Elections:
         """Ask the primary to make room; return when there is another."""
         await self._do(self._step_down)
 
+    async def term(self) -> int:
+        """Return how many primaries there have been, by the set's own count."""
+        status = await asyncio.to_thread(self._status)
+        return int(status["term"])
+
+    def _status(self) -> dict[str, Any]:
+        with self.replica_set.wait_for_primary().client() as client:
+            return client.admin.command("replSetGetStatus")
+
     async def kill_primary(self) -> None:
         """Kill the primary with SIGKILL; return at once."""
         await self._do(lambda: self.replica_set.wait_for_primary().kill())

@@ -58,6 +58,22 @@ def failing(replica_set: ReplicaSet, *commands: str, **data: Any) -> Iterator[Fa
             _admin(member, {"configureFailPoint": "failCommand", "mode": "off"})
 
 
+@contextmanager
+def lagging(replica_set: ReplicaSet) -> Iterator[None]:
+    """Let no member copy anything from another while the context lasts: what the primary writes, it alone has."""
+    _stop_copying(replica_set, "alwaysOn")
+    try:
+        yield
+    finally:
+        _stop_copying(replica_set, "off")
+
+
+def _stop_copying(replica_set: ReplicaSet, mode: str) -> None:
+    for member in replica_set.members:
+        if member.pid is not None:
+            _admin(member, {"configureFailPoint": "stopReplProducer", "mode": mode})
+
+
 def _admin(member: Member, command: dict[str, Any]) -> dict[str, Any]:
     with member.client() as client:
         return client.admin.command(command)

@@ -66,7 +66,8 @@ async def serve_receiver(answer: Answer | None = None, host: str = "127.0.0.1") 
         assert task is not None
         tasks.add(task)
         try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError):  # clients hang up as they like
+            # Clients hang up as they like; and asyncio itself would complain of a handler that was cancelled (3.11).
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await receiver.serve(reader, writer)
         finally:
             tasks.discard(task)

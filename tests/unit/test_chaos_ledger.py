@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.facts import BatchFact, CallFact, Facts, ImageFact, Planned, RequestFact
-from tests.chaos.ledger import Kind, check, staging_leftovers
+from tests.chaos.facts import BatchFact, CallFact, Facts, ImageFact, Planned, RequestFact, Wanted, Wish
+from tests.chaos.ledger.check import check, strays
+from tests.chaos.ledger.violations import Kind
 from tests.support.identity import MOST, NoIdentity, number_of, picture
 
 END = datetime(2026, 1, 1, tzinfo=UTC)
@@ -28,7 +29,7 @@ BATCHES = [
     BatchFact("r/000001", "completed", IMAGES[2:], succeeded=1, failed=1),
 ]
 REQUEST = RequestFact("r", "0-0", "completed", 4, 3, 1, batches=BATCHES, ended_at=END, webhook="delivered")
-CALL = CallFact("r", "id-1", "completed", END + timedelta(seconds=1), welcome=True)
+CALL = CallFact("r", 1, "id-1", "completed", END, END + timedelta(seconds=1), welcome=True)
 CLEAN = Facts(
     planned={"0-0": PLANNED, "0-1": PLANNED},
     answered={"r": "0-0"},
@@ -37,9 +38,44 @@ CLEAN = Facts(
     calls=[replace(CALL, welcome=False), CALL],
 )
 
+CANCEL = Wish(Wanted.CANCEL, sure=True)
+RETRY = Wish(Wanted.RETRY, sure=True, delivered=True)
+UNSURE = Wish(Wanted.RETRY, sure=False)
+BEFORE = END - timedelta(minutes=1)
+# Cancelled, told, tried again, cancelled again before the first batch was done; two of its images had been stored.
+TWICE = replace(
+    CLEAN,
+    requests=[
+        replace(
+            REQUEST,
+            status="cancelled",
+            succeeded=1,
+            run=2,
+            batches=[
+                replace(BATCHES[0], status="cancelled", images=[ImageFact((0, 0)), ImageFact((0, 1))], succeeded=0),
+                BATCHES[1],
+            ],
+        )
+    ],
+    calls=[
+        replace(CALL, status="cancelled", ended_at=BEFORE, at=BEFORE),
+        replace(CALL, status="cancelled", run=2, webhook_id="id-2"),
+    ],
+    wishes={"r": [CANCEL, RETRY, CANCEL]},
+)
+
 
 def _with_request(**changes: Any) -> Facts:
     return replace(CLEAN, requests=[replace(REQUEST, **changes)])
+
+
+def _twice(**changes: Any) -> Facts:
+    return replace(TWICE, requests=[replace(TWICE.requests[0], **changes)])
+
+
+def _twice_calling(**changes: Any) -> Facts:
+    """Return the state of two runs, with the webhook of the second one changed."""
+    return replace(TWICE, calls=[TWICE.calls[0], replace(TWICE.calls[1], **changes)])
 
 
 def _with_batch(**changes: Any) -> Facts:
@@ -105,6 +141,36 @@ PLANTED: dict[str, tuple[Kind, Callable[[], Facts]]] = {
     "a webhook's lease is left": (Kind.ORPHANS, lambda: _with_request(leased=True)),
     "batches without a request": (Kind.ORPHANS, lambda: replace(CLEAN, strange_batches=["s/000000"])),
     "a file that nothing points to": (Kind.ORPHANS, lambda: _with_files(**{"000009_00_dd": 5})),
+    "a cancellation is forgotten": (Kind.LOST, lambda: replace(CLEAN, wishes={"r": [CANCEL]})),
+    "a request is cancelled by nobody": (Kind.LOST, lambda: replace(TWICE, wishes={"r": [CANCEL, RETRY]})),
+    "a retry is forgotten": (Kind.LOST, lambda: replace(CLEAN, wishes={"r": [RETRY]})),
+    "a retry makes two runs": (Kind.DOUBLE_COUNTED, lambda: _twice(run=3)),
+    "a run that nobody wanted": (Kind.DOUBLE_COUNTED, lambda: _with_request(run=2)),
+    "an image without outcome is not one that was cancelled": (
+        Kind.LOST,
+        lambda: _twice(batches=[replace(TWICE.requests[0].batches[0], status="completed"), BATCHES[1]]),
+    ),
+    "a cancelled image is in no batch": (
+        Kind.LOST,
+        lambda: _twice(batches=[replace(TWICE.requests[0].batches[0], images=[ImageFact((0, 0))]), BATCHES[1]]),
+    ),
+    "a cancelled image is counted": (Kind.DOUBLE_COUNTED, lambda: _twice(succeeded=2)),
+    "a cancelled request has files of others": (
+        Kind.ORPHANS,
+        lambda: replace(TWICE, files={**TWICE.files, "r/000002-00-dd.jpg": 8}),
+    ),
+    "the webhook of an earlier run never came": (Kind.WEBHOOKS_MISSING, lambda: replace(TWICE, calls=TWICE.calls[1:])),
+    "the webhook of the last run never came": (Kind.WEBHOOKS_MISSING, lambda: replace(TWICE, calls=TWICE.calls[:1])),
+    "the webhook of a run that never was": (
+        Kind.WEBHOOKS_WRONG,
+        lambda: replace(TWICE, calls=[*TWICE.calls, replace(CALL, run=3, webhook_id="id-3")]),
+    ),
+    "two runs under one id": (Kind.WEBHOOKS_WRONG, lambda: _twice_calling(webhook_id="id-1")),
+    "a run told two ends": (
+        Kind.WEBHOOKS_WRONG,
+        lambda: replace(TWICE, calls=[*TWICE.calls, replace(TWICE.calls[0], status="completed")]),
+    ),
+    "a webhook told another time": (Kind.WEBHOOKS_WRONG, lambda: _twice_calling(ended_at=BEFORE)),
     "a request that nobody uploaded": (Kind.ORPHANS, lambda: _with_request(upload="9-9")),
 }
 
@@ -112,6 +178,20 @@ PLANTED: dict[str, tuple[Kind, Callable[[], Facts]]] = {
 def test_a_clean_state_has_no_violation() -> None:
     """Where everything is as planned, an upload that was broken off and left nothing included, nothing is told."""
     assert check(CLEAN) == []
+
+
+def test_what_was_cancelled_and_tried_again_may_be_half_done() -> None:
+    """Images without an outcome, their files, two webhooks: nothing is told; the files are counted apart."""
+    assert check(TWICE) == []
+    assert strays(TWICE) == ["r/000000-00-aa.jpg", "r/000000-01-bb.jpg"]
+
+
+@pytest.mark.parametrize("wishes", [[CANCEL, UNSURE], [UNSURE, CANCEL], [CANCEL, RETRY, UNSURE]])
+def test_a_wish_without_an_answer_may_have_come_true_or_not(wishes: list[Wish]) -> None:
+    """A client that was not answered can complain neither of the run that was made nor of the one that was not."""
+    assert check(replace(CLEAN, wishes={"r": [UNSURE]})) == []
+    wrong = {violation.what for violation in check(replace(_twice(status="completed"), wishes={"r": wishes}))}
+    assert not [what for what in wrong if "runs" in what]
 
 
 def test_a_request_whose_answer_was_lost_is_checked_like_any_other() -> None:
@@ -131,7 +211,7 @@ def test_what_a_killed_process_was_just_writing_is_counted_apart() -> None:
     """A staging file of the store is no orphan, and is told."""
     facts = replace(CLEAN, files={**CLEAN.files, ".staging/0f": None})
     assert check(facts) == []
-    assert staging_leftovers(facts) == [".staging/0f"]
+    assert strays(facts) == [".staging/0f"]
 
 
 @pytest.mark.parametrize("number", [0, 1, 4711, MOST])

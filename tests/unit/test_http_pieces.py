@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from imagepress.links import Links
 from services.ingest.api.images import asked_range
 from services.ingest.views import row_view, summary, whole_rows
 
@@ -61,7 +62,7 @@ async def test_what_was_cancelled_before_it_was_done_says_so() -> None:
     """In a cancelled batch, an image with an outcome keeps it, and one without has failed as cancelled."""
     done = {"url": "a", "status": "succeeded", "blob": "p", "bytes_in": 2, "bytes_out": 1, "kept_original": False}
     [row] = [row async for row in whole_rows(_stream(_batch("cancelled", (0, [done, {"url": "b"}]))))]
-    view = row_view(row, "http://ip")
+    view = row_view(row, Links("http://ip"))
     assert view["output_image_urls"] == ["http://ip/compressed_images/p", None]
     assert [error["code"] for error in view["errors"]] == ["cancelled"]
 
@@ -75,4 +76,4 @@ def test_a_summary_tells_the_webhook_without_its_url() -> None:
         "bytes": {},
         "webhook": {"state": "due", "tries": 1, "url": "https://user:secret@h/", "host": "h"},
     }
-    assert summary(request)["webhook"] == {"state": "due", "tries": 1, "next_attempt_at": None}
+    assert summary(request, Links("http://ip"))["webhook"] == {"state": "due", "tries": 1, "next_attempt_at": None}

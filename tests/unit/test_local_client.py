@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -13,8 +14,17 @@ import pytest
 from aiohttp import web
 
 from deploy.local.processes import free_port
-from imagepress_client import ApiError, ApiProblem, AsyncClient, Client, Request, Unreachable, Upload
-from imagepress_client import client as client_module
+from imagepress_client import (
+    ApiError,
+    ApiProblem,
+    AsyncClient,
+    Client,
+    Options,
+    Unreachable,
+    Upload,
+    calls,
+    trying,
+)
 
 REQUEST_ID = "6f1c1f0a-6f3e-4e0e-9a59-0d8f7f0f4b57"
 CSV = "S. No.,Product Name,Input Image Urls\n1,Café,http://a.example/1.jpg\n"
@@ -50,9 +60,16 @@ class Service:
         self.answers: Answers = []
         self.asked: list[tuple[str, dict[str, str], str | None]] = []
         self.uploaded: dict[str, str] = {}
+        self.keys: list[str | None] = []
+        self.live: web.Response | None = None
+        """What the path of live progress answers; None: it is not there."""
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append((request.path, dict(request.query), request.headers.get("Authorization")))
+        if request.path.endswith("/events"):
+            live, self.live = self.live, None
+            return live or web.Response(status=404)
+        self.keys.append(request.headers.get("Idempotency-Key"))
         if request.method == "POST":
             for name, value in (await request.post()).items():
                 self.uploaded[name] = value.file.read().decode() if isinstance(value, web.FileField) else str(value)
@@ -75,8 +92,8 @@ async def service() -> AsyncIterator[Service]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(client_module, "LONGEST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(calls, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(trying, "LONGEST_DELAY_SECONDS", 0.01)
 
 
 class Blocking:
@@ -92,16 +109,9 @@ class Blocking:
     async def __aexit__(self, *_: object) -> None:
         self._client.__exit__(None, None, None)
 
-    async def upload(self, csv: Path, *, webhook_url: str | None = None) -> Upload:
-        return await asyncio.to_thread(self._client.upload, csv, webhook_url=webhook_url)
-
-    async def status(self, request_id: str, *, rows: int | None = None) -> Request:
-        return await asyncio.to_thread(self._client.status, request_id, rows=rows)
-
-    async def wait(
-        self, request_id: str, *, progress: Callable[[Request], None] | None = None, seconds: float = 10
-    ) -> Request:
-        return await asyncio.to_thread(self._client.wait, request_id, progress=progress, seconds=seconds)
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        call = getattr(self._client, name)
+        return lambda *arguments, **named: asyncio.to_thread(call, *arguments, **named)
 
 
 Kind = type[Blocking] | type[AsyncClient]
@@ -166,17 +176,138 @@ async def test_after_some_tries_the_service_has_the_last_word(service: Service, 
     async with kind(service.url) as client:
         with pytest.raises(ApiError, match="503: Service Unavailable"):
             await client.status(REQUEST_ID)
-    assert len(service.asked) == client_module.TRIES
+    assert len(service.asked) == trying.TRIES
 
 
 @both
-async def test_an_upload_is_never_repeated(service: Service, csv: Path, kind: Kind) -> None:
-    """A repeated upload could be a second request: the caller decides."""
-    service.answers = [web.json_response({"detail": "no database"}, status=503)]
+async def test_an_upload_is_repeated_under_one_key(service: Service, csv: Path, kind: Kind) -> None:
+    """An upload is sent again, whole, with the same `Idempotency-Key`; the next upload has another."""
+    away = web.json_response({"detail": "no database"}, status=503)
+    service.answers = [away, away, web.json_response({"request_id": REQUEST_ID, "status": "pending"})]
     async with kind(service.url) as client:
-        with pytest.raises(ApiError, match="503"):
-            await client.upload(csv)
-    assert len(service.asked) == 1
+        assert (await client.upload(csv)).request_id == REQUEST_ID
+        await client.upload(csv)
+        await client.upload(csv, idempotency_key="mine")
+    assert service.uploaded["file"] == CSV
+    first, second, third, fourth, fifth = service.keys
+    assert first == second == third
+    assert first != fourth
+    assert fifth == "mine"
+
+
+@both
+async def test_options_are_sent_and_what_was_skipped_is_told(service: Service, csv: Path, kind: Kind) -> None:
+    """Only the given options are sent, and rows that were left out come back with their problems."""
+    skipped = {"count": 1, "problems": PROBLEM["errors"]}
+    service.answers = [web.json_response({"request_id": REQUEST_ID, "status": "pending", "skipped": skipped})]
+    options = Options(quality=70, format="webp", max_width=800, on_error="skip", encoding="cp1252")
+    async with kind(service.url) as client:
+        upload = await client.upload(csv, options=options)
+    assert (upload.skipped, upload.problems[0].line) == (1, 3)
+    del service.uploaded["file"]
+    assert service.uploaded == {
+        **{"quality": "70", "format": "webp", "max_width": "800"},
+        **{"on_error": "skip", "encoding": "cp1252"},
+    }
+
+
+@both
+@pytest.mark.parametrize(("status", "tries"), [(503, 1), (429, 2), (409, 1)])
+async def test_a_command_is_repeated_only_where_it_was_not_looked_at(
+    service: Service, kind: Kind, status: int, tries: int
+) -> None:
+    """A retry that may have been carried out is not sent again; one that was turned away (429) is."""
+    done = web.json_response({"request_id": REQUEST_ID, "status": "pending", "images": 3})
+    service.answers = [web.json_response({"detail": "no"}, status=status), done]
+    async with kind(service.url, api_key="secret") as client:
+        if tries == 1:
+            with pytest.raises(ApiError, match=f"{status}: no"):
+                await client.retry(REQUEST_ID)
+        else:
+            assert await client.retry(REQUEST_ID) == 3
+    assert service.asked == [(f"/api/requests/{REQUEST_ID}/retry", {}, "Bearer secret")] * tries
+
+
+@both
+async def test_an_id_that_is_none_is_never_asked_for(service: Service, kind: Kind) -> None:
+    """An id cannot lead to another path of the service."""
+    async with kind(service.url) as client:
+        with pytest.raises(ValueError, match="UUID"):
+            await client.remove("../../api/upload")
+    assert service.asked == []
+
+
+@both
+async def test_the_list_comes_by_pages(service: Service, kind: Kind) -> None:
+    """Status, cursor and limit are asked for; a page has its requests without rows, and the next cursor."""
+    entry = {name: value for name, value in document("completed").items() if name != "details"}
+    service.answers = [web.json_response({"requests": [entry], "next": "abc"})]
+    async with kind(service.url) as client:
+        page = await client.list(status="completed", cursor="xyz", limit=1)
+    assert ([request.request_id for request in page.requests], page.next) == ([REQUEST_ID], "abc")
+    assert service.asked[0][:2] == ("/api/requests", {"status": "completed", "cursor": "xyz", "limit": "1"})
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@both
+async def test_a_download_is_there_whole_or_not_at_all(service: Service, tmp_path: Path, kind: Kind) -> None:
+    """A refused download leaves no file, a good one just its own; a link is followed without the key."""
+    target = tmp_path / "result.csv"
+    async with kind(service.url, api_key="secret") as client:
+        service.answers = [web.json_response({"detail": "there is no request"}, status=404)]
+        with pytest.raises(ApiError, match="404: there is no request"):
+            await client.result_csv(REQUEST_ID, target)
+        assert _files(tmp_path) == {}
+        service.answers = [web.Response(status=503), web.Response(body=b"rows")]
+        await client.result_csv(REQUEST_ID, target)
+        await client.image(f"{service.url}/compressed_images/a.jpg", tmp_path / "a.jpg")
+    assert _files(tmp_path) == {"result.csv": b"rows", "a.jpg": b"rows"}
+    assert [key for _, _, key in service.asked] == ["Bearer secret"] * 3 + [None]
+
+
+@both
+async def test_a_link_may_lead_on_to_the_store(service: Service, tmp_path: Path, kind: Kind) -> None:
+    """Where the service sends on to its object store, the image comes from there, and the store learns no key."""
+    there = web.Response(status=307, headers={"Location": f"{service.url}/bucket/a.jpg?signed"})
+    service.answers = [there, web.Response(body=b"image")]
+    async with kind(service.url, api_key="secret") as client:
+        await client.image(f"{service.url}/compressed_images/a.jpg", tmp_path / "a.jpg")
+    assert _files(tmp_path) == {"a.jpg": b"image"}
+    assert [(path, key) for path, _, key in service.asked] == [
+        ("/compressed_images/a.jpg", None),
+        ("/bucket/a.jpg", None),
+    ]
+
+
+@both
+async def test_waiting_follows_live_progress(service: Service, kind: Kind) -> None:
+    """Counts come from the events as they happen; after `end` the rows are fetched, and nothing is polled."""
+    told = "".join(
+        f"id: {n}\nevent: progress\ndata: {json.dumps(document('processing', n, 0))}\n\n: beat\n\n" for n in (1, 2)
+    )
+    service.live = web.Response(text=told + "event: end\ndata:\n\n", content_type="text/event-stream")
+    states = [document("pending", 0, 1), document("completed", 2, 1), document("completed", 2)]
+    service.answers = [web.json_response(state) for state in states]
+    seen: list[int] = []
+    async with kind(service.url) as client:
+        request = await client.wait(REQUEST_ID, progress=lambda now: seen.append(now.succeeded))
+    assert seen == [0, 1, 2, 2]
+    assert len(request.rows) == 2
+    assert [path.rpartition("/")[2] for path, _, _ in service.asked] == ["status", "events", "status", "status"]
+
+
+@both
+async def test_live_progress_that_breaks_off_is_taken_up_again(service: Service, kind: Kind) -> None:
+    """A stream without `end` is not taken for the end: the status is looked at, and events are asked for again."""
+    service.live = web.Response(text="event: progress\ndata: {", content_type="text/event-stream")
+    states = [document("processing", 0, 1), document("processing", 1, 1), document("completed", 2, 1)]
+    service.answers = [web.json_response(state) for state in states]
+    async with kind(service.url) as client:
+        assert (await client.wait(REQUEST_ID)).status == "completed"
+    assert [path for path, _, _ in service.asked].count(f"/api/requests/{REQUEST_ID}/events") == 2
 
 
 @both
@@ -192,8 +323,8 @@ async def test_nobody_there(csv: Path, kind: Kind, call: str) -> None:
 
 
 @both
-async def test_waiting_asks_for_one_row_until_the_end(service: Service, kind: Kind) -> None:
-    """Progress is told from small answers, the end included; all rows are fetched once, when it is over."""
+async def test_without_events_waiting_asks_for_one_row_until_the_end(service: Service, kind: Kind) -> None:
+    """Counts are told from small answers, the end included; all rows are fetched once, when it is over."""
     states = [document("pending", 0, 1), document("processing", 1, 1), document("completed", 2, 1)]
     service.answers = [web.json_response(state) for state in [*states, document("completed", 2)]]
     seen: list[int] = []
@@ -201,8 +332,9 @@ async def test_waiting_asks_for_one_row_until_the_end(service: Service, kind: Ki
         request = await client.wait(REQUEST_ID, progress=lambda now: seen.append(now.succeeded))
     assert seen == [0, 1, 2]
     assert len(request.rows) == 2
-    limits = [query.get("limit") for _, query, _ in service.asked]
+    limits = [query.get("limit") for path, query, _ in service.asked if not path.endswith("/events")]
     assert limits == ["1", "1", "1", None]
+    assert len(service.asked) == 5
 
 
 @both
@@ -219,6 +351,9 @@ async def test_waiting_ends_at_the_deadline(service: Service, kind: Kind) -> Non
     [
         (200, "", 0.5, None),
         (404, "5", 0.5, None),
+        (500, "", 0.5, None),
+        (429, "", 0.5, 0.5),
+        (502, "", 0.5, 0.5),
         (503, "", 0.5, 0.5),
         (503, "5", 0.5, 5.0),
         (503, "0", 0.5, 0.5),
@@ -230,15 +365,31 @@ async def test_waiting_ends_at_the_deadline(service: Service, kind: Kind) -> Non
     ],
 )
 def test_when_to_ask_again(status: int, asked: str, delay: float | None, expected: float | None) -> None:
-    """Only 503 is asked again, never earlier than it wants, and not at all where it wants too much or tries are up."""
+    """What passes is asked again, never earlier than it wants; not where it wants too much or tries are up."""
     answer = httpx.Response(status, headers={b"Retry-After": asked.encode()})
-    assert client_module._delay_after(answer, delay) == expected
+    assert trying.delay_after(answer, delay, repeatable=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "repeatable", "expected"),
+    [
+        (httpx.ConnectError("refused"), False, True),
+        (httpx.ReadTimeout("no answer"), False, False),
+        (httpx.ReadTimeout("no answer"), True, True),
+        (httpx.UnsupportedProtocol("ftp"), True, False),
+    ],
+)
+def test_when_to_call_again(error: httpx.TransportError, repeatable: bool, expected: bool) -> None:
+    """A lost answer is asked for again only where twice is the same as once; an impossible URL never."""
+    assert trying.may_repeat(error, repeatable=repeatable) is expected
 
 
 def test_delays_double_with_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each delay lies in the upper half of its step, and there is one less than there are tries."""
-    monkeypatch.setattr(client_module, "LONGEST_DELAY_SECONDS", 3.0)
-    delays = list(client_module._delays(random.Random(1)))
-    assert len(delays) == client_module.TRIES - 1
+    """Each delay lies in the upper half of its step, and after the last try there is none."""
+    monkeypatch.setattr(trying, "LONGEST_DELAY_SECONDS", 3.0)
+    *delays, last = trying.delays(random.Random(1))
+    assert last is None
+    assert len(delays) == trying.TRIES - 1
     for delay, step in zip(delays, (0.5, 1.0, 2.0, 3.0), strict=True):
+        assert delay is not None
         assert step / 2 <= delay <= step

@@ -69,9 +69,8 @@ def test_a_host_gets_its_limit_and_no_more() -> None:
     hosts.begin("h")
     hosts.begin("h")
     assert (hosts.room("h"), hosts.room("other")) == (0, 2)
-    assert hosts.full() == ["h"]
     hosts.end("h")
-    assert (hosts.room("h"), hosts.full()) == (1, [])
+    assert hosts.room("h") == 1
     hosts.end("h")
     assert not hosts.in_flight
 
@@ -82,12 +81,12 @@ def test_a_failing_host_rests_then_is_probed_one_at_a_time() -> None:
     assert _fail(hosts, OPENS_AFTER - 1) is None
     assert hosts.room("h") == 8
     assert _fail(hosts, 1) == Open(clock.now + FIRST_SECONDS, FIRST_SECONDS)
-    assert (hosts.room("h"), hosts.full(), hosts.next_probe_seconds()) == (0, ["h"], FIRST_SECONDS)
+    assert (hosts.room("h"), hosts.next_probe_seconds()) == (0, FIRST_SECONDS)
     assert hosts.resting == 1
     clock.now += FIRST_SECONDS
-    assert (hosts.room("h"), hosts.full(), hosts.next_probe_seconds()) == (1, [], None)
+    assert (hosts.room("h"), hosts.next_probe_seconds()) == (1, None)
     hosts.begin("h")
-    assert hosts.full() == ["h"]
+    assert hosts.room("h") == 0
     assert _fail(hosts, 1) == Open(clock.now + 2 * FIRST_SECONDS, 2 * FIRST_SECONDS)
 
 

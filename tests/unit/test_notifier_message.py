@@ -1,15 +1,16 @@
-"""What a webhook says: the contract's words, the same bytes at every attempt, an id that signatures can hold."""
+"""What a webhook says: the contract's words, and the same bytes at every attempt."""
 
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from services.notifier.message import body, webhook_id
+from imagepress.links import Links
+from services.notifier.message import body
 
 REQUEST: dict[str, Any] = {
     "_id": "6f1c1f0a-6f3e-4e0e-9a59-0d8f7f0f4b57",
@@ -24,7 +25,7 @@ REQUEST: dict[str, Any] = {
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
 def test_the_body_is_that_of_the_contract(status: str) -> None:
     """Type, time of the end, id, status, counts of images and links: these and nothing else."""
-    assert json.loads(body({**REQUEST, "status": status}, "https://images.example.com")) == {
+    assert json.loads(body({**REQUEST, "status": status}, Links("https://images.example.com"))) == {
         "type": f"request.{status}",
         "timestamp": "2026-01-02T03:04:05.678Z",
         "request_id": REQUEST["_id"],
@@ -37,13 +38,16 @@ def test_the_body_is_that_of_the_contract(status: str) -> None:
     }
 
 
+def test_the_link_to_the_result_is_signed_where_keys_are_asked_for() -> None:
+    """A subscriber fetches the result without a key, until the link expires; the status needs one."""
+    links = Links("http://x", b"secret")
+    data = json.loads(body(REQUEST, links))["data"]
+    parts = urlsplit(data["result_url"])
+    query = parse_qs(parts.query)
+    assert links.seconds_left(parts.path, query["expires"][0], query["signature"][0])
+    assert data["status_url"] == f"http://x/api/status?request_id={REQUEST['_id']}"
+
+
 def test_every_attempt_says_the_same() -> None:
     """The bytes depend on the request alone, so a receiver may compare them."""
-    assert body(REQUEST, "http://x") == body(dict(REQUEST), "http://x")
-
-
-def test_the_id_names_request_and_run() -> None:
-    """The same run has the same id for ever; a retry of the request is a run of its own; no dot ever stands in it."""
-    assert webhook_id(REQUEST["_id"], 1) == "msg_6f1c1f0a6f3e4e0e9a590d8f7f0f4b57_1"
-    assert webhook_id(REQUEST["_id"], 2) != webhook_id(REQUEST["_id"], 1)
-    assert re.fullmatch(r"[A-Za-z0-9_-]+", webhook_id("a.b:c/ü", 1))
+    assert body(REQUEST, Links("http://x")) == body(dict(REQUEST), Links("http://x"))

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 REQUEST_ID: Final = "6f1c1f0a-6f3e-4e0e-9a59-0d8f7f0f4b57"
 
+CSV: Final = "S. No.,Product Name,Input Image Urls\n1,SKU1,https://picsum.photos/200/300\n"
+
 STATUS: Final[dict[str, Any]] = {
     "request_id": REQUEST_ID,
     "status": "completed",
@@ -14,6 +16,10 @@ STATUS: Final[dict[str, Any]] = {
     "ended_at": "2026-11-24T10:00:00.498Z",
     "images": {"total": 2, "succeeded": 1, "failed": 1},
     "bytes": {"input": 512_000, "output": 96_000},
+    "links": {
+        "result_csv": f"http://localhost:8000/api/requests/{REQUEST_ID}/result.csv",
+        "images_zip": f"http://localhost:8000/api/requests/{REQUEST_ID}/images.zip",
+    },
     "webhook": {"state": "delivered", "tries": 1, "next_attempt_at": None},
     "details": [
         {
@@ -42,3 +48,6 @@ STATUS: Final[dict[str, Any]] = {
         }
     ],
 }
+
+SUMMARY: Final = {name: value for name, value in STATUS.items() if name != "details"}
+"""A request as the list and the events show it."""

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Annotated, Any, BinaryIO
 
-from fastapi import APIRouter, File, Form, UploadFile
+from fastapi import APIRouter, File, Form, Header, UploadFile
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
 from imagepress import logs, metrics
 from imagepress.addresses import refusal_of_url
-from services.ingest import accepting, csv_rows
-from services.ingest.api.deps import Service
-from services.ingest.api.upload_options import Wishes
+from services.ingest import accepting, csv_rows, idempotency
+from services.ingest.api.deps import Asking, Service
+from services.ingest.api.examples import CSV, REQUEST_ID
+from services.ingest.api.upload_options import UploadOptions, Wishes
+from services.ingest.idempotency import Key
 from services.ingest.problems import ProblemEntry, ProblemError, documented
 from services.ingest.queries import Upload
 
 log = logs.get(__name__)
 router = APIRouter(tags=["uploads"])
+
+for _outcome in ("accepted", "refused"):
+    metrics.uploads.labels(_outcome)
 
 LONGEST_URL = 2048
 
@@ -33,7 +40,7 @@ class Skipped(BaseModel):
 class Accepted(BaseModel):
     """An upload that will be finished, whatever happens."""
 
-    request_id: str = Field(examples=["6f1c1f0a-6f3e-4e0e-9a59-0d8f7f0f4b57"])
+    request_id: str = Field(examples=[REQUEST_ID])
     status: str = Field(examples=["pending"])
     skipped: Skipped | None = Field(None, description="Only with `on_error=skip`")
 
@@ -43,14 +50,24 @@ class Accepted(BaseModel):
     operation_id="upload",
     summary="Upload a CSV of products and image URLs",
     response_model=Accepted,
-    responses=documented(408, 413, 422, 503),
+    responses=documented(400, 408, 409, 413, 422, 503),
 )
 async def upload(
     service: Service,
+    asking: Asking,
     wishes: Wishes,
-    file: Annotated[UploadFile, File(description="The CSV: `S. No.,Product Name,Input Image Urls`")],
+    file: Annotated[UploadFile, File(description="The CSV: `S. No.,Product Name,Input Image Urls`", examples=[CSV])],
     webhook_url: Annotated[
-        str | None, Form(description="Called when all is done", examples=["https://shop.example/hooks/imagepress"])
+        str | None,
+        Form(description="Called when all is done", examples=["https://shop.example/hooks/imagepress"]),
+    ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            pattern=r"^[!-~]{1,255}$",
+            description="Made by the client for this upload; with the same one it can be repeated for a day",
+            examples=["5f3c01c2a1b0d9e8"],
+        ),
     ] = None,
 ) -> Any:
     """Check the whole file, store its rows, answer at once; the images are fetched and compressed in the background.
@@ -62,24 +79,31 @@ async def upload(
     async with service.reading:
         checked = await accepting.check(file.file, max_images=service.settings.max_images, encoding=wishes.encoding)
         _refuse_bad(checked, skip=wishes.skip)
-        accepted = Upload(
+        wanted = Upload(
             request_id=str(uuid.uuid4()),
             filename=(file.filename or "")[:255].encode("utf-8", "replace").decode(),
             rows=checked.rows,
             images=checked.images,
             options=wishes.compression,
             webhook_url=url,
+            client=asking.client,
         )
-        await accepting.accept(
-            service.database, accepted, file.file, service.settings, encoding=wishes.encoding, skip=wishes.skip
+        key = await _key(idempotency_key, wanted, wishes, file.file) if idempotency_key else None
+        request_id = await accepting.accept(
+            service.database, wanted, file.file, service.settings, encoding=wishes.encoding, skip=wishes.skip, key=key
         )
-    metrics.uploads.labels("accepted").inc()
-    log.info("upload accepted", request_id=accepted.request_id, rows=accepted.rows, images=accepted.images)
-    location = f"{service.settings.base_url}/api/status?request_id={accepted.request_id}"
-    body = Accepted(
-        request_id=accepted.request_id, status="pending", skipped=_skipped(checked) if wishes.skip else None
-    )
-    return JSONResponse(body.model_dump(exclude_none=not wishes.skip), headers={"Location": location})
+    is_new = request_id == wanted.request_id
+    metrics.uploads.labels("accepted" if is_new else "repeated").inc()
+    log.info("upload accepted", request_id=request_id, rows=wanted.rows, images=wanted.images, repeated=not is_new)
+    body = Accepted(request_id=request_id, status="pending", skipped=_skipped(checked) if wishes.skip else None)
+    headers = {"Location": service.links.status(request_id)}
+    return JSONResponse(body.model_dump(exclude_none=not wishes.skip), headers=headers)
+
+
+async def _key(key: str, upload: Upload, wishes: UploadOptions, file: BinaryIO) -> Key:
+    """Return the key of an upload, which belongs to everything that the client has sent with it."""
+    sent = {**asdict(wishes), "filename": upload.filename, "webhook_url": upload.webhook_url}
+    return await asyncio.to_thread(idempotency.key_of, upload.client, key, file, sent)
 
 
 def _refuse_bad(checked: csv_rows.Checked, *, skip: bool) -> None:

@@ -1,28 +1,24 @@
-"""Rules 2, 3 and 4 under interleavings that hypothesis draws: many processes on one request, each may stall or die.
+"""A model of claiming: one request, and the processes that have to do with it, which hypothesis lets act in any order.
 
 Whoever acts is real (the services' own functions, on a real MongoDB). A stall is a gate in front of the writes: a
-process has looked, and writes only much later, or never. Whatever the order, one claim completes a batch, a run ends
-once, its totals equal a recount, and in the end every image has an outcome.
+process has looked, and writes only much later, or never.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any, Final
 
-import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from imagepress import transitions
 from imagepress.blobs import Blobs
-from imagepress.documents import ACTIVE, OPEN, BatchStatus, ImageStatus, RequestStatus, WebhookState
+from imagepress.documents import ACTIVE, BatchStatus, ImageStatus
 from imagepress.errors import ImageError
-from imagepress.mongo import Database, connected
+from imagepress.mongo import Database
 from services.ingest import commands
 from services.ingest.settings import IngestSettings
 from services.watcher import outcome, queries
@@ -30,14 +26,12 @@ from services.watcher.batch import BatchRun, begin
 from services.watcher.image import failure
 from services.watcher.settings import WatcherSettings
 from services.watcher.sweep import Sweep
-from tests.conftest import MakeSettings
+from tests.chaos.seen import IMAGES, Seen
 from tests.support.stalling import NEVER, Process, Stalled, until_stalled
 from tests.support.uploads import accepted
 
 Document = dict[str, Any]
 
-IMAGES: Final = 8  # two batches
-EXAMPLES: Final = 40
 HOOK: Final = "http://127.0.0.1:9/hook"
 FAILED: Final = ImageError("http_404", "gone")
 
@@ -64,18 +58,6 @@ class World:
         return await accepted(self.database, self.ingest, urls, webhook_url=HOOK)
 
 
-@dataclass
-class Seen:
-    """What was seen once and may never change."""
-
-    ends: dict[int, Document] = field(default_factory=dict)
-    """By run."""
-    completed: dict[tuple[str, int], Document] = field(default_factory=dict)
-    """By batch and run."""
-    succeeded: dict[tuple[int, int], str] = field(default_factory=dict)
-    """Stored blob by place."""
-
-
 class Claiming(RuleBasedStateMachine):
     """One request, and everyone who has to do with it."""
 
@@ -84,6 +66,7 @@ class Claiming(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.id = self.world.run(self.world.fresh())
+        self.blobs = Blobs(self.world.watcher.storage_url)
         self.held: list[BatchRun] = []
         self.stalled: list[Stalled] = []
         self.seen = Seen()
@@ -126,13 +109,13 @@ class Claiming(RuleBasedStateMachine):
     @rule(which=which, stall=stalls)
     def conclude(self, which: int, stall: int) -> None:
         run = self.held.pop(which % len(self.held))
-        self._start(stall, lambda database: outcome.conclude(database, run, self.world.watcher))
+        self._start(stall, lambda database: outcome.conclude(database, run, self.blobs, self.world.watcher))
 
     @precondition(lambda self: self.held)
     @rule(which=which, stall=stalls)
     def give_back(self, which: int, stall: int) -> None:
         run = self.held.pop(which % len(self.held))
-        self._start(stall, lambda database: outcome.give_back(database, run, self.world.watcher))
+        self._start(stall, lambda database: outcome.give_back(database, run, self.blobs, self.world.watcher))
 
     @rule(stall=stalls)
     def cancel(self, stall: int) -> None:
@@ -155,9 +138,8 @@ class Claiming(RuleBasedStateMachine):
 
     async def _sweep(self, database: Database) -> None:
         # Ingests are left alone with their releases for some seconds: as if they had passed.
-        past = {"$dateSubtract": {"startDate": "$$NOW", "unit": "minute", "amount": 1}}
-        await self.world.database.requests.update_one({"_id": self.id}, [{"$set": {"woken_at": past}}])
-        await Sweep(database, Blobs(self.world.watcher.storage_url), self.world.watcher).run_once()
+        await self.world.database.requests.update_one({"_id": self.id}, [{"$set": {"woken_at": _long_ago()}}])
+        await Sweep(database, self.blobs, self.world.watcher).run_once()
 
     # What happens to them.
 
@@ -166,9 +148,17 @@ class Claiming(RuleBasedStateMachine):
         self.world.run(self._lease_runs_out({"_id": f"{self.id}/{which % 2:06}"}))
 
     async def _lease_runs_out(self, batches: Document) -> None:
-        past = {"$dateSubtract": {"startDate": "$$NOW", "unit": "hour", "amount": 2}}
         leased = {**batches, "lease": {"$exists": True}}
-        await self.world.database.batches.update_many(leased, [{"$set": {"lease.expires_at": past}}])
+        await self.world.database.batches.update_many(leased, [{"$set": {"lease.expires_at": _long_ago()}}])
+
+    @precondition(lambda self: not self.stalled)  # for a stalled retry, the hour would have passed, too
+    @rule()
+    def an_hour_passes(self) -> None:
+        self.world.run(self._an_hour_passes())
+
+    async def _an_hour_passes(self) -> None:
+        staged = {"status": BatchStatus.STAGED}
+        await self.world.database.batches.update_many(staged, [{"$set": {"staged_at": _long_ago()}}])
 
     @precondition(lambda self: self.stalled)
     @rule(which=which)
@@ -198,37 +188,11 @@ class Claiming(RuleBasedStateMachine):
 
     @invariant()
     def all_is_well(self) -> None:
-        request, batches = self.world.run(self._state())
-        images = [(row["row"], image) for batch in batches for row in batch["rows"] for image in row["images"]]
-        assert sorted((row, image["n"]) for row, image in images) == [(row, 0) for row in range(IMAGES)]
-        for row, image in images:
-            if image.get("status") == ImageStatus.SUCCEEDED:
-                self.seen.succeeded.setdefault((row, image["n"]), image["blob"])
-            elif (row, image["n"]) in self.seen.succeeded:
-                raise AssertionError(f"row {row} had succeeded, and has not any more")
-        for batch in batches:
-            if batch["status"] == BatchStatus.COMPLETED:
-                first = self.seen.completed.setdefault((batch["_id"], batch["run"]), batch)
-                assert batch["rows"] == first["rows"], "a batch was completed twice"
-        if request["status"] not in ACTIVE:
-            self._ended_well(request, batches)
+        self.seen.check(*self.world.run(self._state()))
 
     async def _state(self) -> tuple[Document, list[Document]]:
         batches = self.world.database.batches.find().sort("_id", 1)
         return await _found(self.world.database, self.id), [batch async for batch in batches]
-
-    def _ended_well(self, request: Document, batches: list[Document]) -> None:
-        told = {name: request[name] for name in ("status", "images", "bytes", "ended_at", "webhook")}
-        if request["run"] in self.seen.ends:
-            assert told == self.seen.ends[request["run"]], "a run ended twice"
-            return
-        self.seen.ends[request["run"]] = told
-        assert request["webhook"]["state"] == WebhookState.DUE
-        assert not [batch["_id"] for batch in batches if batch["status"] in OPEN], "ended with an open batch"
-        statuses = [image.get("status") for batch in batches for row in batch["rows"] for image in row["images"]]
-        recount = {"succeeded": statuses.count(ImageStatus.SUCCEEDED), "failed": statuses.count(ImageStatus.FAILED)}
-        assert request["images"] == {"total": IMAGES, **recount}, "totals differ from the recount"
-        assert request["status"] == RequestStatus.CANCELLED or None not in statuses, "ended with images not done"
 
     def teardown(self) -> None:
         """Whoever is left goes on, all leases run out, and one worker with the sweep brings everything to an end."""
@@ -249,69 +213,15 @@ class Claiming(RuleBasedStateMachine):
                 run = self.held.pop()
                 for _, image in run.open_images():
                     run.settle(image, failure(FAILED, run.batch.run))
-                await outcome.conclude(self.world.database, run, self.world.watcher)
+                await outcome.conclude(self.world.database, run, self.blobs, self.world.watcher)
         await self._sweep(self.world.database)
+
+
+def _long_ago() -> Document:
+    return {"$dateSubtract": {"startDate": "$$NOW", "unit": "hour", "amount": 2}}
 
 
 async def _found(database: Database, request_id: str) -> Document:
     request = await database.requests.find_one({"_id": request_id})
     assert request is not None
     return request
-
-
-@pytest.fixture
-def claiming(make_settings: MakeSettings, tmp_path: Path) -> Iterator[type[Claiming]]:
-    """The machine, bound to this test's database."""
-    ingest = make_settings(IngestSettings, batch_images=4)
-    watcher = make_settings(WatcherSettings, batch_images=4, storage_url=f"file://{tmp_path}")
-    with asyncio.Runner() as runner:
-        opening = connected(ingest)
-        world = World(runner, runner.run(opening.__aenter__()), ingest, watcher)
-        try:
-            yield type("Claims", (Claiming,), {"world": world})
-        finally:
-            runner.run(opening.__aexit__(None, None, None))
-
-
-def test_whatever_the_order_nothing_is_lost_and_nothing_is_counted_twice(claiming: type[Claiming]) -> None:
-    """Claim, work, heartbeat, conclude, give back, cancel, retry, end, sweep, stall and die in any order."""
-    run_state_machine_as_test(
-        claiming,
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=30,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=True,
-        ),
-    )
-
-
-def test_an_ender_that_stalls_while_the_client_retries_ends_nothing(claiming: type[Claiming]) -> None:
-    """It has recounted run 1 and writes when run 2 is under way: its write matches nothing."""
-    machine = claiming()
-    for stall in (NEVER, 2):  # the second one completes its batch, adds it to the progress, and stalls before the end
-        machine.claim()
-        machine.work(0, [False] * 4)
-        machine.conclude(0, stall)
-    machine.end(0, NEVER)
-    assert machine.status() == (1, "failed")
-    machine.retry(NEVER)
-    machine.go_on(0)
-    assert machine.status() == (2, "pending")
-    machine.all_is_well()
-    machine.teardown()
-
-
-def test_a_canceller_that_stalls_while_the_client_retries_cancels_nothing(claiming: type[Claiming]) -> None:
-    """It has asked to cancel run 1, which the sweep does; when it comes to the batches, they are those of run 2."""
-    machine = claiming()
-    machine.cancel(1)
-    machine.sweep(NEVER)
-    assert machine.status() == (1, "cancelled")
-    machine.retry(NEVER)
-    machine.go_on(0)
-    assert machine.status() == (2, "pending")
-    machine.all_is_well()
-    machine.teardown()
-    assert machine.status() == (2, "failed")

@@ -1,0 +1,89 @@
+"""Receivers over TLS: nothing is sent before the certificate is one that is trusted, and for that name."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from imagepress.documents import WebhookState
+from imagepress.mongo import Database
+from tests.support.notifying import attempts_of, ended, until_state, until_tries
+from tests.support.origin import raw, status
+from tests.support.processes import FAST, services
+from tests.support.receiver import Receiver
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of certificates with their keys: `good.pem`, `other-name.pem`, both in `trusted.pem`; `unknown.pem`."""
+    folder = tmp_path_factory.mktemp("certificates")
+    for name, subject in (("good", "IP:127.0.0.1"), ("other-name", "DNS:other.test"), ("unknown", "IP:127.0.0.1")):
+        made = (
+            "-keyout",
+            f"{folder}/{name}.key",
+            "-out",
+            f"{folder}/{name}.crt",
+            "-addext",
+            f"subjectAltName={subject}",
+        )
+        new = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1")
+        subprocess.run(("openssl", *new, "-subj", f"/CN={name}", *made), check=True, capture_output=True)
+        (folder / f"{name}.pem").write_text((folder / f"{name}.key").read_text() + (folder / f"{name}.crt").read_text())
+    trusted = [(folder / f"{name}.crt").read_text() for name in ("good", "other-name")]
+    (folder / "trusted.pem").write_text("".join(trusted))
+    return folder
+
+
+@asynccontextmanager
+async def _listening(receiver: Receiver, certificate: Path | None) -> AsyncIterator[None]:
+    """Receive over TLS, or without a certificate answer to a TLS greeting as plain HTTP servers do."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):  # clients hang up as they like
+            if certificate:
+                await receiver.serve(reader, writer)
+            else:
+                await raw(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")(writer)
+        writer.close()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
+    if context and certificate:
+        context.load_cert_chain(certificate)
+    server = await asyncio.start_server(connected, "127.0.0.1", receiver.port, ssl=context)
+    receiver.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield
+
+
+@pytest.mark.parametrize(
+    ("faulty", "error"),
+    [
+        ("unknown.pem", "the certificate is not trusted"),
+        ("other-name.pem", "the certificate is not trusted"),
+        (None, "no secure connection could be made"),
+    ],
+)
+async def test_nothing_is_sent_until_tls_is_right(
+    database: Database, environment: dict[str, str], tmp_path: Path, certificates: Path, faulty: str | None, error: str
+) -> None:
+    """A certificate of nobody known or for another name, or no TLS at all: not a byte of the webhook goes out; with
+    the right certificate it is delivered."""
+    receiver = Receiver(status(200))
+    patient = {"WEBHOOK_SCHEDULE_SECONDS": "0,3600", "SSL_CERT_FILE": str(certificates / "trusted.pem")}
+    async with services({**environment, **FAST, **patient}, tmp_path) as made:
+        await made["notifier"].start()
+        async with _listening(receiver, certificates / faulty if faulty else None):
+            (request_id,) = await ended(database, f"https://127.0.0.1:{receiver.port}/")
+            await until_tries(database, request_id, 1)
+        assert receiver.received == []
+        async with _listening(receiver, certificates / "good.pem"):
+            past = {"$set": {"webhook.next_attempt_at": "$$NOW", "woken_at": "$$NOW"}}
+            await database.requests.update_one({"_id": request_id}, [past])
+            await until_state(database, request_id, WebhookState.DELIVERED)
+    assert [attempt["error"] for attempt in await attempts_of(database, request_id)] == [error, None]
