@@ -19,6 +19,7 @@ from .geometry import orientation, scaled, target_size, upright
 from .inspect import opened
 from .keep import kept
 from .model import Compressed, Options
+from .signalled import signalled_profile
 
 # File name endings and content types, by Pillow's name of the format (RFC 9649 for WebP, the AVIF specification).
 _KINDS: Final = {
@@ -128,7 +129,7 @@ def _picture(data: bytes, options: Options, max_pixels: int) -> _Picture:
     The picture of each step replaces the one before: two at a time are what the memory of `weight` is for.
     """
     name, source = opened(data, options, max_pixels=max_pixels)[:2]
-    size, profile = source.size, source.info.get("icc_profile")
+    size, profile = source.size, source.info.get("icc_profile") or signalled_profile(name, data)
     image = decode(source, options)
     turn = orientation(source)
     del source
