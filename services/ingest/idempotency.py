@@ -19,13 +19,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, BinaryIO, Final
 
-from imagepress.documents import BatchStatus
+from imagepress.documents import COMMITTED_WITHIN_SECONDS, BatchStatus
 from imagepress.errors import ConflictError
 from imagepress.mongo import Database, translated, translates
-from services.ingest.queries import COMMITTED_WITHIN
 
 _PIECE_BYTES: Final = 1_000_000
 
@@ -113,9 +111,9 @@ async def _is_staged(database: Database, request_id: str) -> bool:
 
 @translates
 async def _is_young(database: Database, key: Key) -> bool:
-    """Whether what a key was noted for may still be committed: the sweep does not take it for dead yet."""
-    within = COMMITTED_WITHIN // timedelta(milliseconds=1)
-    young = {"_id": key.id, "$expr": {"$gt": ["$created_at", {"$subtract": ["$$NOW", within]}]}}
+    """Whether what a key was noted for may still be committed."""
+    oldest = {"$dateSubtract": {"startDate": "$$NOW", "unit": "second", "amount": COMMITTED_WITHIN_SECONDS}}
+    young = {"_id": key.id, "$expr": {"$gt": ["$created_at", oldest]}}
     return await database.idempotency.find_one(young, {"_id": 1}) is not None
 
 
