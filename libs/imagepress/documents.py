@@ -241,6 +241,9 @@ def image_path(request_id: str, row: int, n: int, digest: str, extension: str) -
 STAGED_FOR_SECONDS: Final = 3600
 """How long staged batches may wait for the commit before they are taken for those of a dead ingest."""
 
+COMMITTED_WITHIN_SECONDS: Final = STAGED_FOR_SECONDS // 2
+"""Until when an ingest may still commit what it has staged: well before the sweep may take it away."""
+
 ATTEMPTS_KEPT_SECONDS: Final = 90 * 24 * 3600
 """How long the log of webhook attempts is kept."""
 

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from imagepress.documents import (
     ACTIVE,
+    COMMITTED_WITHIN_SECONDS,
     KNOWN,
     SCHEMA,
-    STAGED_FOR_SECONDS,
     BatchDocument,
     BatchStatus,
     ImageStatus,
@@ -32,8 +32,7 @@ _AFTER_SLASH: Final = "0"
 SHOWN: Final[dict[str, Any]] = {"removed_at": {"$exists": False}}
 """Of a request that its client has not asked to forget."""
 
-COMMITTED_WITHIN: Final = timedelta(seconds=STAGED_FOR_SECONDS / 2)
-"""Until when what was staged may be committed: well before the sweep takes it for that of a dead ingest."""
+COMMITTED_WITHIN: Final = timedelta(seconds=COMMITTED_WITHIN_SECONDS)
 
 Position = tuple[datetime, str]
 """When a request was created, and its id: where it stands in the list of all."""

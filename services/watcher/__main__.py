@@ -54,7 +54,7 @@ def _supervisor(settings: WatcherSettings) -> int:
 
 def _worker(settings: WatcherSettings) -> int:
     from services.watcher import worker
-    from services.watcher.image import CodecStuck
+    from services.watcher.codec import CodecStuck
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the supervisor passes it on in order
     stuck: list[CodecStuck] = []
@@ -74,7 +74,7 @@ def _worker(settings: WatcherSettings) -> int:
 
 def _quarantine(settings: WatcherSettings, batch_id: str, token: str) -> int:
     from services.watcher import quarantine, worker
-    from services.watcher.image import CodecStuck
+    from services.watcher.codec import CodecStuck
     from services.watcher.queries import LeaseLost
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -102,6 +102,8 @@ async def work(run: BatchRun, tools: Tools, *, concluded: Callable[[], None]) ->
                 tasks.create_task(_settle(run, url, images, tools, concluded), name=f"image of {run.batch.id}")
     except ExceptionGroup as group:  # the first one tells why; the group cancelled the others
         raise group.exceptions[0] from None
+    finally:
+        tools.tally.flush()
 
 
 async def _settle(
