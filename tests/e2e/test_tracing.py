@@ -67,6 +67,18 @@ def test_without_tracing_nothing_of_opentelemetry_is_imported() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+def test_tracing_without_the_extra_is_told_with_the_remedy() -> None:
+    """TRACING where OpenTelemetry is not installed does not start, and says what to install."""
+    code = (
+        "import sys\n"
+        "sys.modules['opentelemetry'] = None\n"
+        "from imagepress import tracing\n"
+        "tracing.configure(service='x', enabled=True)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT, capture_output=True, text=True)
+    assert "StartupError: TRACING needs OpenTelemetry: pip install 'imagepress[otel]'" in ended.stderr
+
+
 async def test_a_collector_that_is_away_holds_nothing_up(environment: dict[str, str], tmp_path: Path) -> None:
     """Uploads are accepted while nobody takes spans, and the service stops in time, with status 0."""
     async with serve_collector() as collector:
