@@ -6,6 +6,9 @@ READY := .venv/.ready
 TEST_READY := .venv/.test-ready
 BENCH_READY := .venv/.bench-ready
 
+COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-header --no-annotate
+
 .PHONY: help setup demo test up check bench chaos lock format clean
 
 help:  ## list the targets
@@ -51,10 +54,13 @@ format: $(READY)  ## format the code and mend what ruff can mend
 	@.venv/bin/ruff format .
 
 lock: $(READY)  ## resolve the lock files anew; the services' ones agree with dev.txt
-	@for extra in dev bench local ingest watcher notifier; do \
+	@for extra in dev bench local otel; do \
 	  constraint=$$([ $$extra = dev ] || echo "--constraint deploy/locks/dev.txt"); \
-	  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-header --no-annotate --extra $$extra $$constraint pyproject.toml -o deploy/locks/$$extra.txt || exit 1; \
+	  $(COMPILE) --extra $$extra $$constraint pyproject.toml -o deploy/locks/$$extra.txt || exit 1; \
+	done
+	@for service in ingest watcher notifier; do \
+	  $(PYTHON) -m deploy.local.extras $$service | \
+	    $(COMPILE) --constraint deploy/locks/dev.txt - -o deploy/locks/$$service.txt || exit 1; \
 	done
 
 clean:  ## remove what was installed and what runs left behind; stored images and data under .data stay

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from imagepress import logs
+from imagepress import logs, tracing
 from imagepress.errors import StartupError
 from imagepress.lifecycle import Stop, leave, run_service
 from imagepress.settings import load
 from services.ingest.app import create_app
 from services.ingest.settings import IngestSettings
+from services.ingest.starting import Starting
 
 log = logs.get(__name__)
 
@@ -27,10 +28,14 @@ class _Server(uvicorn.Server):
 
 
 async def serve(settings: IngestSettings, stop: Stop) -> None:
-    """Serve until the stop; running requests have DRAIN_SECONDS to finish."""
+    """Serve until the stop; running requests have DRAIN_SECONDS to finish.
+
+    The port is open from the first moment: while MongoDB is away the service is alive, and says that it is not ready.
+    """
     app = create_app(settings, stop)
+    starting = Starting(app)
     config = uvicorn.Config(
-        app,
+        starting,
         host=settings.ingest_host,
         port=settings.ingest_port,
         lifespan="off",  # opened here, so that a start-up error is told as a sentence
@@ -40,12 +45,17 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
         server_header=False,
         forwarded_allow_ips=list(settings.trusted_proxies),
     )
-    async with app.router.lifespan_context(app):
-        server = _Server(config)
-        serving = asyncio.create_task(_served(server, settings), name="http")
-        await stop.race(asyncio.wait({serving}))
-        server.should_exit = True
-        await serving
+    server = _Server(config)
+    async with asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(_served(server, settings), name="http")
+        try:
+            async with app.router.lifespan_context(app):
+                starting.is_over = True
+                await stop.race(asyncio.wait({serving}))
+                server.should_exit = True
+                await serving
+        finally:
+            server.should_exit = True
 
 
 async def _served(server: uvicorn.Server, settings: IngestSettings) -> None:
@@ -61,11 +71,12 @@ def main() -> int:
     logs.configure(service="ingest", level="INFO", log_format=None)
     try:
         settings = load(IngestSettings)
+        tracing.configure(service="ingest", enabled=settings.tracing)
     except StartupError as error:
         log.error("cannot start", problem=str(error))
         return 1
     logs.configure(service="ingest", level=settings.log_level, log_format=settings.log_format)
-    log.info("serving", url=settings.base_url, host=settings.ingest_host, port=settings.ingest_port)
+    log.info("serving", url=settings.links.base_url, host=settings.ingest_host, port=settings.ingest_port)
     return run_service(lambda stop: serve(settings, stop), drain_seconds=settings.drain_seconds)
 
 

@@ -138,6 +138,7 @@ async def test_from_upload_to_webhook_between_containers(
             for n, row in enumerate(status["details"][:3]):
                 answer = await client.get(row["output_image_urls"][0])
                 assert looks_like(answer.content, photo(n))
+            assert (await client.get(f"{containers['ingest'].url}/")).status_code == 200, "the page is not in the image"
 
         async def delivered() -> bool:
             return bool((await status_of(containers["ingest"], request_id))["webhook"]["state"] == "delivered")

@@ -32,8 +32,16 @@ IMAGES: Final = 6  # two batches
 CLIENTS: Final = 3
 PATIENCE: Final = 60.0  # seconds, on a machine that others keep busy
 SLOTS: Final = ("a", "b")
-MOVES: Final = [(name, slot) for slot in SLOTS for name in ("ingest", "watcher", "notifier")]
-"""In this order every service meets every other one of either release."""
+MOVES: Final = [
+    ("ingest", "a"),
+    ("notifier", "a"),
+    # Until here old watchers worked on what the new ingest accepted; soon only new ones are left for the old ingest's.
+    ("watcher", "a"),
+    ("watcher", "b"),
+    ("ingest", "b"),
+    ("notifier", "b"),
+]
+"""What is replaced, in this order: name and slot."""
 
 Replicas = dict[str, dict[str, Service]]
 """Slot, then name, to service."""
