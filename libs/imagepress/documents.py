@@ -133,6 +133,8 @@ class BatchDocument(TypedDict):
     failed: int
     bytes_in: int
     bytes_out: int
+    traceparent: NotRequired[str]
+    """The span of the upload (`tracing`), which the spans of its images stand below."""
     suspect: NotRequired[list[int]]
     """Quarantine only: [row, n, times] of the image being worked on, written down before it is touched."""
 
@@ -196,6 +198,8 @@ class RequestDocument(TypedDict):
     options: Options
     webhook: NotRequired[WebhookDocument]
     client: NotRequired[str]
+    traceparent: NotRequired[str]
+    """The span of the upload (`tracing`), which that of the webhook stands below."""
     cancelling: NotRequired[bool]
     """A client asked to cancel: whoever ends the request ends it as cancelled."""
     removed_at: NotRequired[datetime]
@@ -236,6 +240,9 @@ def image_path(request_id: str, row: int, n: int, digest: str, extension: str) -
 
 STAGED_FOR_SECONDS: Final = 3600
 """How long staged batches may wait for the commit before they are taken for those of a dead ingest."""
+
+COMMITTED_WITHIN_SECONDS: Final = STAGED_FOR_SECONDS // 2
+"""Until when an ingest may still commit what it has staged: well before the sweep may take it away."""
 
 ATTEMPTS_KEPT_SECONDS: Final = 90 * 24 * 3600
 """How long the log of webhook attempts is kept."""

@@ -13,6 +13,7 @@ import ctypes
 import errno
 import os
 import sys
+import threading
 import time
 import uuid
 import weakref
@@ -36,12 +37,14 @@ class Folder:
         root.mkdir(parents=True, exist_ok=True)
         self.root = root
         self._staging = root / STAGING
+        self._writer = uuid.uuid4().hex
         # Kept open, since syncfs tells of a failed write to those who had the folder open when it failed (Linux 5.8).
         self._opened = _Opened(root)
 
     def put(self, path: str, data: bytes) -> None:
         """Store `data` at `path`, replacing what is there. `root` itself is never made anew: it may be a lost mount."""
-        staged = self._staging / uuid.uuid4().hex
+        # A thread writes one file at a time: under a name of its own, which a file system finds faster than a new one.
+        staged = self._staging / f"{self._writer}-{threading.get_ident()}"
         try:
             _write(staged, data)
             if _LIBC is None:

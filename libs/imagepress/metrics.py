@@ -7,6 +7,9 @@ failure starts at one, and `increase()` never sees that failure. Nobody else doe
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
+from collections import Counter as Counts
+from collections.abc import Sequence
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -76,6 +79,16 @@ stream_lag_seconds = Histogram(
     buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 worker_deaths = Counter("imagepress_worker_deaths_total", "Worker processes that ended by themselves")
+
+
+def observe_all(histogram: Histogram, values: Sequence[float]) -> None:
+    """Observe each of `values`, at about the cost of one (by the names inside prometheus_client, which is pinned)."""
+    if not values:
+        return
+    bounds = histogram._upper_bounds
+    histogram._sum.inc(sum(values))
+    for at, number in Counts(bisect_left(bounds, value) for value in values).items():
+        histogram._buckets[at].inc(number)
 
 
 def exposition() -> tuple[bytes, str]:

@@ -18,9 +18,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from imagepress.addresses import AddressPolicy, Network, PortRanges, parse_networks, parse_ports
 from imagepress.errors import SettingsError
+from imagepress.keys import Keys, parse_keys
+from imagepress.links import Links
 
 Networks = Annotated[tuple[Network, ...], NoDecode, PlainValidator(lambda value: _parsed(parse_networks, value))]
 Ports = Annotated[PortRanges, NoDecode, PlainValidator(lambda value: _parsed(parse_ports, value))]
+ApiKeys = Annotated[Keys, NoDecode, PlainValidator(lambda value: _parsed(parse_keys, value))]
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 
 
@@ -51,6 +54,7 @@ class CommonSettings(BaseSettings):
     drain_seconds: Seconds = 25.0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] | None = None
+    tracing: bool = False
 
     @field_validator("mongo_connection_string")
     @classmethod
@@ -101,6 +105,23 @@ class OutboundSettings(CommonSettings):
     def address_policy(self) -> AddressPolicy:
         """Where outbound connections may go."""
         return AddressPolicy(allowed_networks=self.allowed_networks, allowed_ports=self.allowed_ports)
+
+
+class LinkSettings(CommonSettings):
+    """For services that tell clients links into the ingest: the same for all of them, or links would not be good."""
+
+    ingest_port: int = Field(default=8000, ge=0, le=65535)
+    public_base_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    public_image_base_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    api_keys: ApiKeys = Keys()
+    link_seconds: Seconds = 604_800.0
+
+    @property
+    def links(self) -> Links:
+        """What makes the links; signed, where there are keys."""
+        base_url = self.public_base_url.rstrip("/") or f"http://localhost:{self.ingest_port}"
+        images_url = self.public_image_base_url.rstrip("/")
+        return Links(base_url, self.api_keys.link_secret(), self.link_seconds, images_url)
 
 
 class StorageSettings(CommonSettings):

@@ -169,7 +169,10 @@ class AsyncClient:
     @asynccontextmanager
     async def _stream(self, call: Call, timeout: httpx.Timeout) -> AsyncIterator[httpx.Response]:
         headers = calls.headers_of(call, self._api_key)
-        async with self._http.stream(call.method, call.target, headers=headers, timeout=timeout) as answer:
+        opened = self._http.stream(
+            call.method, call.target, headers=headers, timeout=timeout, follow_redirects=call.follows
+        )
+        async with opened as answer:
             yield answer
 
 

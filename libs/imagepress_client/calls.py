@@ -34,7 +34,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call: `target` is a path of the service, or a whole link; `repeatable`: twice is the same as once."""
+    """A call: `target` is a path of the service, or a whole link; `repeatable`: twice is the same as once.
+
+    `follows`: an answer may lead on to another address.
+    """
 
     method: str
     target: str
@@ -43,6 +46,7 @@ class Call:
     headers: dict[str, str] = field(default_factory=dict)
     file: Path | None = None
     repeatable: bool = True
+    follows: bool = False
 
 
 def upload(csv: Path, webhook_url: str | None, options: Options, idempotency_key: str | None) -> Call:
@@ -96,8 +100,8 @@ def download(request_id: str, name: Literal["result.csv", "images.zip"]) -> Call
 
 
 def link(url: str) -> Call:
-    """Follow a link of the service's, to an image."""
-    return Call("GET", url)
+    """Follow a link of the service's to an image, which may lead on to its object store."""
+    return Call("GET", url, follows=True)
 
 
 def headers_of(call: Call, api_key: str | None) -> dict[str, str]:

@@ -70,8 +70,12 @@ class Show:
         """Print how far a request is, and why images failed."""
         if self._as_json:
             return
-        head = Text.assemble(request.request_id, "  ", _status(request), f"  {counts(request)}  {saved(request)}")
+        head = Text.assemble(
+            printable(request.request_id), "  ", _status(request), f"  {counts(request)}  {saved(request)}"
+        )
         self._out.print(head, soft_wrap=True)
+        if webhook := request.raw.get("webhook"):
+            self._out.print(Text(printable(f"  webhook: {webhook['state']}, tries: {webhook['tries']}")))
         errors = [(row.product_name, error) for row in request.rows for error in row.errors]
         for product, error in errors[:SHOWN_FAILURES]:
             told = f"  {product}: {error['url']}  {error['code']}: {error['message']}"
@@ -87,7 +91,8 @@ class Show:
         table.columns[0].no_wrap = True
         for request in requests:
             created = str(request.raw.get("created_at") or "")[:19].replace("T", " ")
-            table.add_row(request.request_id, _status(request), created, counts(request), saved(request))
+            request_id, when = Text(printable(request.request_id)), Text(printable(created))
+            table.add_row(request_id, _status(request), when, counts(request), saved(request))
         self._out.print(table if requests else "no requests")
         if more:
             self.say("there are more: --limit N shows them")

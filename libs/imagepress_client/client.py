@@ -167,7 +167,10 @@ class Client:
     @contextmanager
     def _stream(self, call: Call, timeout: httpx.Timeout) -> Iterator[httpx.Response]:
         headers = calls.headers_of(call, self._api_key)
-        with self._http.stream(call.method, call.target, headers=headers, timeout=timeout) as answer:
+        opened = self._http.stream(
+            call.method, call.target, headers=headers, timeout=timeout, follow_redirects=call.follows
+        )
+        with opened as answer:
             yield answer
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from imagepress import logs
+from imagepress import logs, tracing
 from imagepress.errors import StartupError
 from imagepress.lifecycle import Stop, leave, run_service
 from imagepress.settings import load
@@ -71,11 +71,12 @@ def main() -> int:
     logs.configure(service="ingest", level="INFO", log_format=None)
     try:
         settings = load(IngestSettings)
+        tracing.configure(service="ingest", enabled=settings.tracing)
     except StartupError as error:
         log.error("cannot start", problem=str(error))
         return 1
     logs.configure(service="ingest", level=settings.log_level, log_format=settings.log_format)
-    log.info("serving", url=settings.base_url, host=settings.ingest_host, port=settings.ingest_port)
+    log.info("serving", url=settings.links.base_url, host=settings.ingest_host, port=settings.ingest_port)
     return run_service(lambda stop: serve(settings, stop), drain_seconds=settings.drain_seconds)
 
 

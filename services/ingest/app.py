@@ -61,12 +61,7 @@ Errors are `application/problem+json` (RFC 9457), with `errors` where there are 
 
 def create_app(settings: IngestSettings, stop: Stop | None = None) -> FastAPI:
     """Return the application; nothing is opened before its lifespan begins, which waits for MongoDB until `stop`."""
-    links = Links(
-        settings.base_url,
-        settings.api_keys.link_secret(),
-        settings.link_seconds,
-        settings.public_image_base_url.rstrip("/"),
-    )
+    links = settings.links
     sessions = Sessions(settings.api_keys, settings.sign_in_seconds)
 
     @asynccontextmanager
@@ -111,7 +106,7 @@ def _protect(app: FastAPI, settings: IngestSettings, links: Links, sessions: Ses
             allow_headers=["Authorization", "X-API-Key", "Idempotency-Key", "Last-Event-ID", "Range"],
             expose_headers=["Location", "Retry-After", "Content-Range"],
         )
-    app.add_middleware(SecurityHeaders, https=settings.base_url.startswith("https://"))
+    app.add_middleware(SecurityHeaders, https=settings.links.base_url.startswith("https://"))
     app.add_middleware(HttpMetrics)  # it counts what the others refuse, too
 
 

@@ -32,6 +32,8 @@ MAX_NAME_CHARACTERS: Final = 1024
 PROBLEMS_LISTED: Final = 100
 PROBLEMS_READ: Final = 100_000
 """Where `check` stops: a file of nothing but tiny bad rows would cost a core half a minute."""
+MAX_BLANK_ROWS: Final = 2_000_000
+"""Twice the rows of a spreadsheet, some of which save them all. 50 MB of line ends would cost a core 20 seconds."""
 
 # A line of nothing but these is not yet the header. U+FEFF: a second byte order mark.
 _BLANK: Final = f" \r\n\ufeff{DELIMITERS}"
@@ -126,8 +128,7 @@ def read_rows(file: BinaryIO, *, encoding: str | None = None) -> Iterator[Row | 
 
 
 def _items(lines: Iterator[str]) -> Iterator[Row | Problem]:
-    numbered = ((number, line) for number, line in enumerate(lines, start=1) if line.strip(_BLANK))
-    number, header = next(numbered, (1, ""))
+    number, header = _first_line(lines)
     if not header:
         raise Unreadable(f"the file has no text; its first line must be {','.join(COLUMNS)}")
     delimiter = delimiter_of(header)
@@ -138,11 +139,29 @@ def _items(lines: Iterator[str]) -> Iterator[Row | Problem]:
     if faults := header_faults(cells):
         yield from (Problem(line, FILE, fault) for fault in faults)
         return
+    blank = 0
     for line, cells in found:
         if cells is None:
             yield Problem(line, ROW, _STRAY_QUOTE)
-        elif not _is_blank(cells):
+        elif _is_blank(cells):
+            blank += 1
+            _refuse_flood(blank, line)
+        else:
             yield from _row_or_problems(line, cells, delimiter)
+
+
+def _first_line(lines: Iterator[str]) -> tuple[int, str]:
+    """Return the first of `lines` that is not blank, and its number from 1; an empty one where there is none."""
+    for number, line in enumerate(lines, start=1):
+        if line.strip(_BLANK):
+            return number, line
+        _refuse_flood(number, number)
+    return 1, ""
+
+
+def _refuse_flood(blank: int, line: int) -> None:
+    if blank > MAX_BLANK_ROWS:
+        raise Unreadable(f"there are more than {MAX_BLANK_ROWS:,} blank rows up to here; remove them", line)
 
 
 def _is_blank(cells: list[str]) -> bool:

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from imagepress.keys import Keys
 from imagepress.links import Links
-from services.ingest.keys import Keys
 from services.ingest.problems import ProblemError, answer
 from services.ingest.rate import Rate, of_address
 from services.ingest.sessions import COOKIE, Sessions

@@ -21,12 +21,9 @@ import json
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
-from imagepress.documents import BatchStatus
+from imagepress.documents import COMMITTED_WITHIN_SECONDS, BatchStatus
 from imagepress.errors import ConflictError
 from imagepress.mongo import Database, translated, translates
-
-COMMITTED_WITHIN_SECONDS: Final = 1800
-"""Until when what was staged may still be committed: well before the sweep deletes it (an hour after it was staged)."""
 
 _PIECE_BYTES: Final = 1_000_000
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -77,7 +77,7 @@ class Live:
         self._topics: dict[str, _Topic] = {}
         self._followed = asyncio.Event()
 
-    async def follow(self, request: dict[str, Any]) -> AsyncIterator[State]:
+    async def follow(self, request: dict[str, Any]) -> AsyncGenerator[State]:
         """Yield the present state of a request, given its document, and each new one, until it has ended.
 
         Ends without the end of the request where the service stops.

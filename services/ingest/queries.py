@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from imagepress.documents import (
     ACTIVE,
+    COMMITTED_WITHIN_SECONDS,
     KNOWN,
     SCHEMA,
-    STAGED_FOR_SECONDS,
     BatchDocument,
     BatchStatus,
     ImageStatus,
@@ -32,8 +32,7 @@ _AFTER_SLASH: Final = "0"
 SHOWN: Final[dict[str, Any]] = {"removed_at": {"$exists": False}}
 """Of a request that its client has not asked to forget."""
 
-COMMITTED_WITHIN: Final = timedelta(seconds=STAGED_FOR_SECONDS / 2)
-"""Until when what was staged may be committed: well before the sweep takes it for that of a dead ingest."""
+COMMITTED_WITHIN: Final = timedelta(seconds=COMMITTED_WITHIN_SECONDS)
 
 Position = tuple[datetime, str]
 """When a request was created, and its id: where it stands in the list of all."""
@@ -50,11 +49,12 @@ class Upload:
     options: Options
     webhook_url: str | None
     client: str | None = None
+    traceparent: str | None = None
 
 
 def batch_document(upload: Upload, seq: int, rows: list[RowDocument], staged_at: datetime) -> BatchDocument:
     """Return batch `seq` of an upload, staged: nobody can claim it before the request is committed."""
-    return {
+    document: BatchDocument = {
         "_id": batch_id(upload.request_id, seq),
         "request_id": upload.request_id,
         "run": 1,
@@ -71,6 +71,9 @@ def batch_document(upload: Upload, seq: int, rows: list[RowDocument], staged_at:
         "bytes_in": 0,
         "bytes_out": 0,
     }
+    if upload.traceparent:
+        document["traceparent"] = upload.traceparent
+    return document
 
 
 @translates
@@ -104,6 +107,8 @@ async def commit(database: Database, upload: Upload) -> None:
         document["webhook"] = _webhook(upload.webhook_url)
     if upload.client:
         document["client"] = upload.client
+    if upload.traceparent:
+        document["traceparent"] = upload.traceparent
     try:
         with translated():
             await database.requests.update_one(

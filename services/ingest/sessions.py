@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from services.ingest.keys import Keys
+from imagepress.keys import Keys
 
 COOKIE: Final = "imagepress"
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from imagepress.links import Links
 
-def body(request: Mapping[str, Any], base_url: str) -> bytes:
+
+def body(request: Mapping[str, Any], links: Links) -> bytes:
     """Return the JSON that tells of a request's end; these very bytes are what is signed and sent."""
     request_id = request["_id"]
     message = {
@@ -18,8 +20,8 @@ def body(request: Mapping[str, Any], base_url: str) -> bytes:
         "status": request["status"],
         "images": request["images"],
         "data": {
-            "status_url": f"{base_url}/api/status?request_id={request_id}",
-            "result_url": f"{base_url}/api/requests/{request_id}/result.csv",
+            "status_url": links.status(request_id),
+            "result_url": links.result_csv(request_id),
         },
     }
     return json.dumps(message, separators=(",", ":")).encode()

@@ -14,7 +14,8 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from imagepress import documents, signing
+from imagepress import documents, signing, tracing
+from imagepress.links import Links
 from imagepress.outbound import agent_name, forbidden_within, guarded_session, retry_after_seconds
 from imagepress.signing import SigningSecrets
 from services.notifier import message
@@ -55,14 +56,14 @@ class Sender:
 
     session: aiohttp.ClientSession
     secrets: SigningSecrets
-    base_url: str
+    links: Links
     seconds: float
     """For a whole attempt: connecting, the answer and what is read of its body."""
 
     async def send(self, due: DueWebhook) -> Result:
         """POST a webhook once. Raises nothing for what a receiver does, and follows it nowhere."""
         now = datetime.now(UTC)
-        body = message.body(due.request, self.base_url)
+        body = message.body(due.request, self.links)
         identity = documents.webhook_id(due.request_id, due.run)
         headers = signing.headers(identity, body, secrets=self.secrets.of(due.client), now=now)
         clock = asyncio.get_running_loop().time
@@ -72,7 +73,7 @@ class Sender:
                 response = await self.session.post(
                     URL(due.url, encoded=_AS_GIVEN.fullmatch(due.url) is not None),
                     data=body,
-                    headers={"Content-Type": "application/json", **headers},
+                    headers={"Content-Type": "application/json", **headers, **tracing.carrier()},
                     allow_redirects=False,
                 )
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -134,4 +135,4 @@ async def open_sender(settings: NotifierSettings) -> AsyncIterator[Sender]:
         connect_seconds=settings.webhook_connect_seconds,
         idle_seconds=settings.webhook_timeout_seconds,
     ) as session:
-        yield Sender(session, settings.webhook_secrets, settings.base_url, settings.webhook_timeout_seconds)
+        yield Sender(session, settings.webhook_secrets, settings.links, settings.webhook_timeout_seconds)

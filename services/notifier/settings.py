@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, PlainValidator, field_validator
 from pydantic_settings import NoDecode
 
-from imagepress.settings import LeaseSettings, OutboundSettings, Seconds, commas
+from imagepress.settings import LeaseSettings, LinkSettings, OutboundSettings, Seconds, commas
 from imagepress.signing import SigningSecrets, parse_secrets
 
 # What lies between a claim, a POST and the record of its result when the machine is busy.
@@ -24,13 +24,11 @@ Schedule = Annotated[
 ]
 
 
-class NotifierSettings(LeaseSettings, OutboundSettings):
+class NotifierSettings(LeaseSettings, LinkSettings, OutboundSettings):
     """What the notifier service needs to know, beside what every service does."""
 
     notifier_metrics_port: int = Field(default=9102, ge=0, le=65535)
     metrics_host: str = "127.0.0.1"
-    ingest_port: int = Field(default=8000, ge=0, le=65535)
-    public_base_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
     user_agent_contact: str = ""
     webhook_secrets: Secrets = SigningSecrets()
     # The example of Standard Webhooks 1.0.0: ten attempts over three days.
@@ -49,11 +47,6 @@ class NotifierSettings(LeaseSettings, OutboundSettings):
         if value[0] != 0:
             raise ValueError("the first must be 0, since a webhook is due as soon as its run has ended")
         return value
-
-    @property
-    def base_url(self) -> str:
-        """What the links in a webhook begin with, without a slash at its end: the same as those of the ingest."""
-        return self.public_base_url.rstrip("/") or f"http://localhost:{self.ingest_port}"
 
     def conflicts(self) -> list[str]:
         """Return what is wrong between fields."""

@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 
-from imagepress import logs
+from imagepress import logs, tracing
 from imagepress.errors import StartupError, TransientError
 from imagepress.lifecycle import Stop, leave, run_service
 from imagepress.settings import load
@@ -22,6 +22,7 @@ def main() -> int:
     logs.configure(service="watcher", level="INFO", log_format=None)
     try:
         settings = load(WatcherSettings)
+        tracing.configure(service="watcher", enabled=settings.tracing)
     except StartupError as error:
         log.error("cannot start", problem=str(error))
         return 1
@@ -53,7 +54,7 @@ def _supervisor(settings: WatcherSettings) -> int:
 
 def _worker(settings: WatcherSettings) -> int:
     from services.watcher import worker
-    from services.watcher.image import CodecStuck
+    from services.watcher.codec import CodecStuck
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the supervisor passes it on in order
     stuck: list[CodecStuck] = []
@@ -73,7 +74,7 @@ def _worker(settings: WatcherSettings) -> int:
 
 def _quarantine(settings: WatcherSettings, batch_id: str, token: str) -> int:
     from services.watcher import quarantine, worker
-    from services.watcher.image import CodecStuck
+    from services.watcher.codec import CodecStuck
     from services.watcher.queries import LeaseLost
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

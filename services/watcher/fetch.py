@@ -70,6 +70,15 @@ class _PassingFault(TransientError):
         self.host = host
 
 
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """What goes with an image through all its attempts: where its bytes count, until when, in whose turn."""
+
+    holding: Holding
+    deadline: asyncio.Timeout
+    turn_of: str
+
+
 class Fetcher:
     """Downloads images. `session` must be a guarded one (`imagepress.outbound`); the caller closes it."""
 
@@ -82,36 +91,38 @@ class Fetcher:
         self._limits = limits
         self._rng = rng or random.Random()  # jitter, not a secret
 
-    async def fetch(self, url: str, holding: Holding) -> bytes:
+    async def fetch(self, url: str, holding: Holding, turn_of: str = "") -> bytes:
         """Return the body at `url`; its bytes are counted in `holding`, which keeps them.
 
-        Raises `ImageError` with code `unreachable`, `timeout`, `forbidden_address`, `too_many_bytes`, `corrupt` (a
-        broken Content-Encoding) or `http_` and the status.
+        `turn_of` says which batch asks: those that wait for the same host are served by turns. Raises `ImageError` with
+        code `unreachable`, `timeout`, `forbidden_address`, `too_many_bytes`, `corrupt` (a broken Content-Encoding) or
+        `http_` and the status.
         """
         target = _target(url)
         try:
             async with asyncio.timeout(self._limits.total_seconds) as deadline:
+                errand = _Errand(holding, deadline, turn_of)
                 try:
-                    return await self._attempt(target, holding, deadline)
+                    return await self._attempt(target, errand)
                 except _PassingFault as fault:
-                    return await self._again(fault, target, holding, deadline)
+                    return await self._again(fault, target, errand)
         except _PassingFault as fault:
             raise fault.error from fault.__cause__
         except TimeoutError:
             seconds = self._limits.total_seconds
             raise ImageError(ImageErrorCode.TIMEOUT, f"the image did not arrive within {seconds:g} seconds") from None
 
-    async def _again(self, first: _PassingFault, target: URL, holding: Holding, deadline: asyncio.Timeout) -> bytes:
+    async def _again(self, first: _PassingFault, target: URL, errand: _Errand) -> bytes:
         """Go on after the `first` attempt failed. It ran without tenacity, which costs over half of a whole request."""
         faults = [first]
 
         async def attempt() -> bytes:
             if faults:
                 raise faults.pop()  # so that tenacity counts it, and waits first
-            return await self._attempt(target, holding, deadline)
+            return await self._attempt(target, errand)
 
         def is_over(state: RetryCallState) -> bool:
-            ends = (deadline.when() or 0.0) - asyncio.get_running_loop().time()
+            ends = (errand.deadline.when() or 0.0) - asyncio.get_running_loop().time()
             return state.attempt_number >= self._limits.tries or state.upcoming_sleep >= ends
 
         retrying = AsyncRetrying(
@@ -123,32 +134,32 @@ class Fetcher:
         )
         return await retrying(attempt)
 
-    async def _attempt(self, target: URL, holding: Holding, deadline: asyncio.Timeout) -> bytes:
+    async def _attempt(self, target: URL, errand: _Errand) -> bytes:
         """Follow `target` through its redirects, each paced as a request to its own host."""
         try:
             for _ in range(self._limits.max_redirects + 1):
-                outcome = await self._request(target, holding, deadline)
+                outcome = await self._request(target, errand)
                 if isinstance(outcome, bytes):
                     return outcome
                 target = outcome
         except BaseException:
-            holding.give_back()
+            errand.holding.give_back()
             raise
         raise ImageError("http_302", f"the URL redirects more than {self._limits.max_redirects} times")
 
-    async def _request(self, target: URL, holding: Holding, deadline: asyncio.Timeout) -> bytes | URL:
+    async def _request(self, target: URL, errand: _Errand) -> bytes | URL:
         """Return the body at `target`, or where it redirects to."""
         host = target.host or ""
         try:
             async with (
-                self._pacing.slot(host, deadline),
+                self._pacing.slot(host, errand.deadline, errand.turn_of),
                 self._session.get(target, allow_redirects=False) as response,
             ):
                 if response.status in _REDIRECTS and (location := response.headers.get("Location")):
                     return _redirected(target, location)
                 if not 200 <= response.status < 300:
                     self._refuse(response, host)
-                return await self._body(response, holding, deadline)
+                return await self._body(response, errand)
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
             raise _translated(error, host) from error
 
@@ -163,11 +174,11 @@ class Fetcher:
             self._pacing.pause(host, seconds)
         raise _PassingFault(error, host)
 
-    async def _body(self, response: aiohttp.ClientResponse, holding: Holding, deadline: asyncio.Timeout) -> bytes:
+    async def _body(self, response: aiohttp.ClientResponse, errand: _Errand) -> bytes:
         async def admit(size: int) -> None:
-            if not holding.try_grow(size):
-                with standing_still(deadline):
-                    await holding.grow(size)
+            if not errand.holding.try_grow(size):
+                with standing_still(errand.deadline):
+                    await errand.holding.grow(size)
 
         try:
             return await read_capped(response, self._limits.max_image_bytes, admit)

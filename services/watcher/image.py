@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from time import perf_counter
+from typing import Any, TypeVar
 
 from imagepress import metrics
 from imagepress.blobs import Blobs
 from imagepress.documents import ImageStatus, image_path
-from imagepress.errors import ImageError, ImageErrorCode, StorageUnavailable
+from imagepress.errors import ImageError, StorageUnavailable
 from imagepress.retry import Trouble
 from services.watcher.budget import Budget
-from services.watcher.compress import Compressed, Options, compress, inspect
+from services.watcher.codec import Codec
+from services.watcher.compress import Compressed, Options, compress
 from services.watcher.fetch import Fetcher
 from services.watcher.in_flight import InFlight
 from services.watcher.room import Room
+from services.watcher.tally import Tally
 from services.watcher.turns import Turns
 
 Document = dict[str, Any]
 Result = TypeVar("Result")
-
-# Looked up once: `labels` takes a lock and builds a tuple each time.
-_FETCH: Final = metrics.stage_seconds.labels("fetch")
-_COMPRESS: Final = metrics.stage_seconds.labels("compress")
-_STORE: Final = metrics.stage_seconds.labels("store")
-_SUCCEEDED: Final = metrics.images.labels("succeeded", "")
-for _code in ImageErrorCode:
-    metrics.images.labels("failed", _code)
-_INPUT: Final = metrics.image_bytes.labels("input")
-_OUTPUT: Final = metrics.image_bytes.labels("output")
-
-
-class CodecStuck(Exception):
-    """A decoder does not come back: its thread cannot be stopped, only the process can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +32,15 @@ class Tools:
 
     fetcher: Fetcher
     blobs: Blobs
-    codec: Executor
+    codec: Codec
     fetching: Turns
     compressing: Turns
     bytes_in_flight: Budget
     pixels_in_flight: Room
     max_pixels: int
-    codec_seconds: float
     storing: Trouble
     in_flight: InFlight[Made] = field(default_factory=InFlight)
+    tally: Tally = field(default_factory=Tally)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +76,9 @@ async def deliver(
     async def make() -> Made:
         async with tools.bytes_in_flight.hold() as holding:
             async with tools.fetching.place(turn_of):
-                with _FETCH.time():
-                    data = await tools.fetcher.fetch(url, holding)
+                began = perf_counter()
+                data = await tools.fetcher.fetch(url, holding, turn_of)
+                tools.tally.fetch.append(perf_counter() - began)
             async with tools.compressing.place(turn_of):
                 job = _Job(data, places, request_id, Options(**options), tools)
                 del data
@@ -99,18 +87,16 @@ async def deliver(
     made, is_ours = await tools.in_flight.once((request_id, url), make)
     blobs = [made.path(request_id, place) for place in places]
     if not (is_ours and tools.blobs.is_local):  # else the codec's thread has stored it
-        with _STORE.time():
-            for blob in blobs:
-                await _stored(tools.blobs.put(blob, made.result.data), tools.storing)
-    _count(made, len(places))
+        began = perf_counter()
+        for blob in blobs:
+            await _stored(tools.blobs.put(blob, made.result.data), tools.storing)
+        tools.tally.store.append(perf_counter() - began)
+    tools.tally.count(len(places), made.bytes_in, len(made.result.data))
     return [_success(blob, made) for blob in blobs]
 
 
 async def _in_thread(job: _Job, tools: Tools) -> Made:
-    working = asyncio.get_running_loop().run_in_executor(tools.codec, job.run)
-    done, _ = await asyncio.wait({working}, timeout=tools.codec_seconds)
-    if not done:
-        raise CodecStuck(f"a decoder has not come back for {tools.codec_seconds:g} s")
+    working = tools.codec.run(job.run)
     # Into a folder the thread has stored what it made; an object store is asked afterwards, and may refuse then.
     return await (_stored(working, tools.storing) if tools.blobs.is_local else working)
 
@@ -140,17 +126,18 @@ class _Job:
         """Compress, and store into a folder: there that is one thread's work of a moment."""
         made = self._made()
         if self.tools.blobs.is_local:
-            with _STORE.time():
-                for place in self.places:
-                    self.tools.blobs.put_local(made.path(self.request_id, place), made.result.data)
+            began = perf_counter()
+            for place in self.places:
+                self.tools.blobs.put_local(made.path(self.request_id, place), made.result.data)
+            self.tools.tally.store.append(perf_counter() - began)
         return made
 
     def _made(self) -> Made:
-        """Compress, once there is room for the decoded pixels."""
-        most = self.tools.max_pixels
-        inspected = inspect(self.data, self.options, max_pixels=most)
-        with self.tools.pixels_in_flight.hold(inspected.pixels), _COMPRESS.time():
-            result = compress(self.data, self.options, max_pixels=most)
+        """Compress; whoever waits for room for the decoded pixels is compressing, too."""
+        began = perf_counter()
+        room = self.tools.pixels_in_flight.hold
+        result = compress(self.data, self.options, max_pixels=self.tools.max_pixels, room=room)
+        self.tools.tally.compress.append(perf_counter() - began)
         return Made(result, hashlib.sha256(result.data).hexdigest(), len(self.data))
 
 
@@ -170,9 +157,3 @@ def failure(error: ImageError, run: int) -> Document:
     """Return the fields of an image that failed in `run` of its request."""
     metrics.images.labels("failed", error.code).inc()
     return {"status": ImageStatus.FAILED, "run": run, "error": {"code": error.code, "message": error.message[:500]}}
-
-
-def _count(made: Made, number: int) -> None:
-    _SUCCEEDED.inc(number)
-    _INPUT.inc(made.bytes_in * number)
-    _OUTPUT.inc(len(made.result.data) * number)

@@ -17,8 +17,9 @@ from imagepress.retry import Backoff, Trouble, persist
 from services.watcher import batch as batches
 from services.watcher import queries
 from services.watcher.batch import BatchRun
+from services.watcher.codec import CodecStuck
 from services.watcher.heartbeat import Held, beat
-from services.watcher.image import CodecStuck, Tools
+from services.watcher.image import Tools
 from services.watcher.outcome import conclude, give_back
 from services.watcher.queries import Claimed, LeaseLost
 from services.watcher.settings import WatcherSettings

@@ -156,4 +156,5 @@ async def _settle(run: BatchRun, place: Place, image: dict[str, Any], tools: Too
         )
     except ImageError as error:
         outcomes = [failure(error, batch.run)]
+    tools.tally.flush()  # the next image may end this process
     run.settle(image, outcomes[0])

@@ -22,13 +22,19 @@ class Turns:
     @asynccontextmanager
     async def place(self, key: str) -> AsyncIterator[None]:
         """Hold a place while the context lasts, waiting for the turn of `key`."""
-        await self._acquire(key)
+        await self.acquire(key)
         try:
             yield
         finally:
-            self._release()
+            self.release()
 
-    async def _acquire(self, key: str) -> None:
+    @property
+    def is_full(self) -> bool:
+        """Whether one would have to wait."""
+        return not self._free
+
+    async def acquire(self, key: str) -> None:
+        """Take a place, waiting for the turn of `key`; `release` gives it back."""
         if self._free:  # nobody waits while a place is free
             self._free -= 1
             return
@@ -40,7 +46,7 @@ class Turns:
             if turn.cancelled():
                 self._forget(key, turn)
             else:
-                self._release()  # it was given the place in the very moment of its cancellation
+                self.release()  # it was given the place in the very moment of its cancellation
             raise
 
     def _forget(self, key: str, turn: asyncio.Future[None]) -> None:
@@ -51,7 +57,8 @@ class Turns:
         if not queue:
             del self._queues[key]
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Give a place to the next in turn, or leave it free."""
         while self._queues:
             key, queue = self._queues.popitem(last=False)
             turn = queue.popleft()

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from motor.motor_asyncio import AsyncIOMotorClient
 from playwright.async_api import Browser
 
 from deploy.local.mongod import ReplicaSet
@@ -19,7 +18,7 @@ from tests.support import origin as origins
 from tests.support.browser import Watched, browsing, launched
 from tests.support.origin import Origin, serve_origin
 from tests.support.pictures import photo
-from tests.support.processes import FAST, Service, services
+from tests.support.processes import FAST, Service, forget_all, services
 
 PICTURES = 6
 
@@ -44,11 +43,7 @@ async def running(
 @pytest_asyncio.fixture(loop_scope="session")
 async def system(running: dict[str, Service], shared: dict[str, str]) -> dict[str, Service]:
     """The three services, without any request of another test."""
-    client: AsyncIOMotorClient[dict[str, object]] = AsyncIOMotorClient(shared["MONGO_CONNECTION_STRING"])
-    database = client[shared["DATABASE_NAME"]]
-    for name in await database.list_collection_names():
-        await database[name].delete_many({})
-    client.close()
+    await forget_all(shared)
     return running
 
 

@@ -66,6 +66,18 @@ async def test_a_dropped_csv_becomes_a_grid_of_images(watched: Watched, origin: 
     await expect(page.locator("#past > li")).to_have_count(1)
 
 
+async def test_strangers_text_stays_text(watched: Watched, origin: Origin) -> None:
+    """Whatever a product, a URL or a file is called, it is shown as it is written, and nothing of it runs."""
+    page, name = watched.page, "<img src=x onerror=alert(1)>"
+    url = origin.url("/%3Cscript%3Ealert(1)%3C%2Fscript%3E'\"><b>.jpg")
+    await drop(page, "#drop", f"{name}.csv", f"{HEADER}1,{name},{url}\n".encode())
+    await expect(page.locator("#chosen")).to_have_text(f"{name}.csv")
+    await page.click("#submit")
+    await until(page, "failed")
+    await expect(page.locator("#grid .caption b")).to_have_text(name)
+    assert await page.locator("main :is(script, img, [onerror])").count() == 0
+
+
 async def test_a_bad_file_is_shown_line_by_line_and_its_good_rows_can_go_on(watched: Watched, origin: Origin) -> None:
     """Nothing is stored of a bad file; its lines are listed, and a button sends the others."""
     page = watched.page
@@ -134,6 +146,8 @@ async def test_a_request_is_cancelled_and_deleted(watched: Watched, origin: Orig
     await submit(page, csv_of(_urls(origin, 3)))
     await page.get_by_role("button", name="Cancel").click()
     await until(page, "cancelled")
+    await page.get_by_text("Failed", exact=True).click()
+    await expect(page.locator("#grid .reason")).to_contain_text(["cancelled"])
     await page.get_by_role("button", name="Delete").click()
     await expect(page.locator("#ask")).to_be_visible()
     await page.keyboard.press("Escape")

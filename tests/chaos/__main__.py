@@ -1,4 +1,4 @@
-"""`make chaos`: kill everything at random while work goes on, then check that nothing was lost.
+"""`make chaos`: kill everything at random while work goes on, and check that nothing was lost; then fuzz for a minute.
 
 python -m tests.chaos [--seed N] [--seconds S] [--images N] [--keep FOLDER]
 
@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.chaos import fuzz
 from tests.chaos.outcome import Order, Outcome
 from tests.chaos.run import run
 
@@ -31,8 +32,9 @@ def main() -> int:
     else:
         with tempfile.TemporaryDirectory(prefix="imagepress-chaos-") as folder:
             outcome = asyncio.run(run(order, Path(folder), Teller(time.monotonic())))
+    is_sound = fuzz.run(order.seed, seconds=60)
     _tell(outcome)
-    return 0 if outcome.is_clean else 1
+    return 0 if outcome.is_clean and is_sound else 1
 
 
 def _arguments() -> argparse.Namespace:

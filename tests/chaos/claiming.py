@@ -1,4 +1,4 @@
-"""A model of claiming: one request, the processes that have to do with it, and what must hold after each step.
+"""A model of claiming: one request, and the processes that have to do with it, which hypothesis lets act in any order.
 
 Whoever acts is real (the services' own functions, on a real MongoDB). A stall is a gate in front of the writes: a
 process has looked, and writes only much later, or never.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from imagepress import transitions
 from imagepress.blobs import Blobs
-from imagepress.documents import ACTIVE, OPEN, BatchStatus, ImageStatus, RequestStatus, WebhookState
+from imagepress.documents import ACTIVE, BatchStatus, ImageStatus
 from imagepress.errors import ImageError
 from imagepress.mongo import Database
 from services.ingest import commands
@@ -26,12 +26,12 @@ from services.watcher.batch import BatchRun, begin
 from services.watcher.image import failure
 from services.watcher.settings import WatcherSettings
 from services.watcher.sweep import Sweep
+from tests.chaos.seen import IMAGES, Seen
 from tests.support.stalling import NEVER, Process, Stalled, until_stalled
 from tests.support.uploads import accepted
 
 Document = dict[str, Any]
 
-IMAGES: Final = 8  # two batches
 HOOK: Final = "http://127.0.0.1:9/hook"
 FAILED: Final = ImageError("http_404", "gone")
 
@@ -56,18 +56,6 @@ class World:
             await collection.delete_many({})
         urls = [f"http://127.0.0.1:9/{n}" for n in range(IMAGES)]
         return await accepted(self.database, self.ingest, urls, webhook_url=HOOK)
-
-
-@dataclass
-class Seen:
-    """What was seen once and may never change."""
-
-    ends: dict[int, Document] = field(default_factory=dict)
-    """By run."""
-    completed: dict[tuple[str, int], Document] = field(default_factory=dict)
-    """By batch and run."""
-    succeeded: dict[tuple[int, int], str] = field(default_factory=dict)
-    """Stored blob by place."""
 
 
 class Claiming(RuleBasedStateMachine):
@@ -200,37 +188,11 @@ class Claiming(RuleBasedStateMachine):
 
     @invariant()
     def all_is_well(self) -> None:
-        request, batches = self.world.run(self._state())
-        images = [(row["row"], image) for batch in batches for row in batch["rows"] for image in row["images"]]
-        assert sorted((row, image["n"]) for row, image in images) == [(row, 0) for row in range(IMAGES)]
-        for row, image in images:
-            if image.get("status") == ImageStatus.SUCCEEDED:
-                self.seen.succeeded.setdefault((row, image["n"]), image["blob"])
-            elif (row, image["n"]) in self.seen.succeeded:
-                raise AssertionError(f"row {row} had succeeded, and has not any more")
-        for batch in batches:
-            if batch["status"] == BatchStatus.COMPLETED:
-                first = self.seen.completed.setdefault((batch["_id"], batch["run"]), batch)
-                assert batch["rows"] == first["rows"], "a batch was completed twice"
-        if request["status"] not in ACTIVE:
-            self._ended_well(request, batches)
+        self.seen.check(*self.world.run(self._state()))
 
     async def _state(self) -> tuple[Document, list[Document]]:
         batches = self.world.database.batches.find().sort("_id", 1)
         return await _found(self.world.database, self.id), [batch async for batch in batches]
-
-    def _ended_well(self, request: Document, batches: list[Document]) -> None:
-        told = {name: request[name] for name in ("status", "images", "bytes", "ended_at", "webhook")}
-        if request["run"] in self.seen.ends:
-            assert told == self.seen.ends[request["run"]], "a run ended twice"
-            return
-        self.seen.ends[request["run"]] = told
-        assert request["webhook"]["state"] == WebhookState.DUE
-        assert not [batch["_id"] for batch in batches if batch["status"] in OPEN], "ended with an open batch"
-        statuses = [image.get("status") for batch in batches for row in batch["rows"] for image in row["images"]]
-        recount = {"succeeded": statuses.count(ImageStatus.SUCCEEDED), "failed": statuses.count(ImageStatus.FAILED)}
-        assert request["images"] == {"total": IMAGES, **recount}, "totals differ from the recount"
-        assert request["status"] == RequestStatus.CANCELLED or None not in statuses, "ended with images not done"
 
     def teardown(self) -> None:
         """Whoever is left goes on, all leases run out, and one worker with the sweep brings everything to an end."""

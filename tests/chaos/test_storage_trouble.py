@@ -94,9 +94,10 @@ async def test_batches_rest_while_the_store_refuses_and_succeed_when_it_is_back(
         assert status["images"] == {"total": IMAGES, "succeeded": IMAGES, "failed": 0}
         assert await _readable(status) == IMAGES
         assert workers == children_of(system["watcher"].process.pid)
-        said = {pid: told for (pid, part), told in outages.said().items() if part == "storing images"}
-        assert said.keys() & set(workers)
-        assert all(told == [True, False] for told in said.values())  # once in each process, not for each image
+        said = [told for (_, part), told in outages.said().items() if part == "storing images"]
+        assert [True, False] in said
+        # Once in each process, not for each image; one that has nothing to store afterwards does not see the end.
+        assert all(told in ([True], [True, False]) for told in said)
 
 
 async def test_images_fail_with_the_reason_when_the_store_stays_away(

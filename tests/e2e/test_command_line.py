@@ -4,125 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import fcntl
-import json
-import os
-import pty
-import re
 import signal
-import struct
-import sys
-import termios
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from deploy.local.mongod import ReplicaSet
 from deploy.local.processes import free_port
+from tests.conftest import fresh_environment
 from tests.support import origin as origins
 from tests.support.calls import status_of, upload
+from tests.support.command import in_terminal, run, run_json
 from tests.support.origin import Origin, serve_origin
 from tests.support.pictures import looks_like, photo
-from tests.support.processes import FAST, Service, eventually, services
+from tests.support.processes import FAST, Service, forget_all, services
 from tests.support.uploads import HEADER, csv_of
 
-COMMAND = Path(sys.executable).with_name("imagepress")
-SECONDS = 60
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@dataclass
-class Terminal:
-    """The command in a terminal of 160 columns: what it shows grows in `screen`."""
-
-    process: asyncio.subprocess.Process
-    screen: str = ""
-
-    async def shows(self, text: str) -> None:
-        async def seen() -> bool:
-            return text in self.screen
-
-        await eventually(seen)
-
-    async def ended(self) -> int:
-        return await asyncio.wait_for(self.process.wait(), SECONDS)
+@pytest.fixture(scope="module")
+def shared(replica_set: ReplicaSet, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The settings of the services that these tests share."""
+    return {**fresh_environment(replica_set, tmp_path_factory.mktemp("command")), **FAST}
 
 
-def _environment(server: str) -> dict[str, str]:
-    machine = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
-    return {**machine, "IMAGEPRESS_SERVER": server, "TERM": "xterm-256color", "COLUMNS": "160"}
-
-
-@asynccontextmanager
-async def in_terminal(server: str, *arguments: object) -> AsyncIterator[Terminal]:
-    """Run the command with a pty for its input, output and errors; show what it said where the test fails."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
-    process = await asyncio.create_subprocess_exec(
-        COMMAND, *map(str, arguments), env=_environment(server), stdin=theirs, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    terminal = Terminal(process)
-    loop = asyncio.get_running_loop()
-
-    def read() -> None:
-        try:
-            terminal.screen += _ESCAPES.sub("", os.read(ours, 65536).decode(errors="replace"))
-        except OSError:  # Linux ends a terminal that nobody holds any more with EIO
-            loop.remove_reader(ours)
-            os.close(ours)
-
-    loop.add_reader(ours, read)
-    try:
-        yield terminal
-    except BaseException:
-        print(terminal.screen)
-        raise
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-async def run(server: str, *arguments: object) -> tuple[int, str, str]:
-    """Run the command as a script does, without a terminal; return its status, output and errors."""
-    process = await asyncio.create_subprocess_exec(
-        COMMAND,
-        *map(str, arguments),
-        env=_environment(server),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), SECONDS)
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
-
-
-async def run_json(server: str, *arguments: object) -> tuple[int, Any]:
-    """Run the command with `--json`; return its status and the one object it prints."""
-    status, out, err = await run(server, *arguments, "--json")
-    assert err == ""
-    return status, json.loads(out)
-
-
-@pytest.fixture
-async def system(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[dict[str, Service]]:
-    """Ingest and watcher, running."""
-    async with services({**environment, **FAST}, tmp_path) as made:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(shared: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+    """Ingest, with a watcher behind it."""
+    async with services(shared, tmp_path_factory.mktemp("logs")) as made:
         await asyncio.gather(made["ingest"].start(), made["watcher"].start())
-        yield made
+        yield made["ingest"]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ingest(running: Service, shared: dict[str, str]) -> Service:
+    """The service, without any request of another test."""
+    await forget_all(shared)
+    return running
 
 
 @pytest.fixture
-def server(system: dict[str, Service]) -> str:
+def server(ingest: Service) -> str:
     """Where the service is."""
-    return system["ingest"].url
+    return ingest.url
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def origin() -> AsyncIterator[Origin]:
     """An origin with one picture under thirty paths."""
     picture = origins.body(photo(1))
@@ -222,13 +152,20 @@ async def test_failed_images_are_told_and_tried_again(server: str, origin: Origi
     assert (status, document["error"]["status"]) == (3, 409)
 
 
-async def test_a_request_is_cancelled(system: dict[str, Service], server: str, origin: Origin) -> None:
+async def test_the_webhook_is_told(server: str, origin: Origin, tmp_path: Path) -> None:
+    """The status says where the webhook stands; nobody sends it here, so it is due."""
+    catalogue = _catalogue(tmp_path, csv_of(_urls(origin, 1)))
+    status, out, _ = await run(server, "submit", catalogue, "--wait", "--webhook", origin.url("/hook"))
+    assert (status, "webhook: due, tries: 0" in out) == (0, True)
+
+
+async def test_a_request_is_cancelled(ingest: Service, server: str, origin: Origin) -> None:
     """`cancel` stops it; the list and the status say so."""
     origin.answers["/0"] = origins.silent()
-    request_id = await upload(system["ingest"], csv_of(_urls(origin, 1)))
+    request_id = await upload(ingest, csv_of(_urls(origin, 1)))
     status, _, err = await run(server, "cancel", request_id)
     assert (status, "cancelled" in err) == (0, True)
-    assert (await status_of(system["ingest"], request_id))["status"] == "cancelled"
+    assert (await status_of(ingest, request_id))["status"] == "cancelled"
     status, out, _ = await run(server, "list", "--status", "cancelled")
     assert (status, request_id in out) == (0, True)
 
@@ -239,6 +176,22 @@ async def test_waiting_ends_at_the_timeout(server: str, origin: Origin, tmp_path
     catalogue = _catalogue(tmp_path, csv_of(_urls(origin, 1)))
     status, _, err = await run(server, "submit", catalogue, "--wait", "--timeout", "0.2")
     assert (status, "has not ended within 0.2 s" in err) == (5, True)
+
+
+@pytest.mark.usefixtures("ingest")  # its watcher works for every ingest of the database
+async def test_a_key_comes_from_the_environment(shared: dict[str, str], origin: Origin, tmp_path: Path) -> None:
+    """A service with keys refuses who shows none; with one it brings CSV and images, whose links need none."""
+    catalogue, folder = _catalogue(tmp_path, csv_of(_urls(origin, 2))), tmp_path / "images"
+    async with services({**shared, "API_KEYS": "shop:a-key-of-the-shop-only"}, tmp_path) as guarded:
+        await guarded["ingest"].start()
+        url = guarded["ingest"].url
+        status, _, err = await run(url, "list")
+        assert (status, "a key is needed" in err) == (3, True)
+        arguments = ("submit", catalogue, "--output", tmp_path / "result.csv", "--download", folder)
+        status, _, err = await run(url, *arguments, key="a-key-of-the-shop-only")
+    assert status == 0, err
+    assert len(list(folder.iterdir())) == 2
+    assert "signature=" in (tmp_path / "result.csv").read_text(encoding="utf-8-sig")
 
 
 @pytest.mark.parametrize(

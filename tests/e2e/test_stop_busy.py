@@ -19,6 +19,7 @@ from imagepress.mongo import Database
 from tests.bench.system import children_of
 from tests.support import origin as origins
 from tests.support.calls import until_ended, upload
+from tests.support.half_upload import half_upload
 from tests.support.load import at_once
 from tests.support.origin import Origin, serve_origin
 from tests.support.pictures import photo
@@ -35,37 +36,6 @@ SLOW = {
     "LEASE_SECONDS": "600",
     "WATCHER_PROCESSES": "1",
 }
-
-
-@dataclass
-class HalfUpload:
-    """An upload of which only the first half has been sent."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    rest: bytes
-
-    async def finish(self) -> bytes:
-        """Send the rest; return the first line of the answer."""
-        self.writer.write(self.rest)
-        return await self.reader.readline()
-
-
-@asynccontextmanager
-async def _half_upload(ingest: Service, content: bytes) -> AsyncIterator[HalfUpload]:
-    part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="c.csv"\r\n\r\n' + content + b"\r\n--x--\r\n"
-    head = (
-        "POST /api/upload HTTP/1.1\r\nHost: ingest\r\nContent-Type: multipart/form-data; boundary=x\r\n"
-        f"Content-Length: {len(part)}\r\n\r\n"
-    )
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(ingest.url.rpartition(":")[2]))
-    middle = len(part) // 2
-    writer.write(head.encode() + part[:middle])
-    await writer.drain()
-    try:
-        yield HalfUpload(reader, writer, part[middle:])
-    finally:
-        writer.close()
 
 
 @dataclass
@@ -113,7 +83,7 @@ async def _is_called(receiver: Receiver, times: int = 1) -> bool:
 async def test_an_upload_that_is_coming_in_is_accepted_before_the_end(busy: Busy) -> None:
     """SIGTERM in the middle of an upload: nothing new is let in, this one is read to its end and answered with 200."""
     ingest = busy.system["ingest"]
-    async with _half_upload(ingest, busy.content) as half:
+    async with half_upload(ingest, busy.content) as half:
         stopping = asyncio.create_task(ingest.kill(signal.SIGTERM))
         await eventually(partial(_is_closed, ingest))
         done, _ = await asyncio.wait({stopping}, timeout=0.5)
@@ -125,7 +95,7 @@ async def test_an_upload_that_is_coming_in_is_accepted_before_the_end(busy: Busy
 async def test_an_upload_that_does_not_come_to_an_end_is_cut_off(busy: Busy) -> None:
     """SIGTERM, and the client sends no more: the ingest waits for DRAIN_SECONDS, and exits with 0."""
     ingest = busy.system["ingest"]
-    async with _half_upload(ingest, busy.content):
+    async with half_upload(ingest, busy.content):
         began = time.monotonic()
         assert await ingest.kill(signal.SIGTERM) == 0, ingest.said()
         assert DRAIN_SECONDS - 1 < time.monotonic() - began < DRAIN_SECONDS + 2
@@ -173,7 +143,7 @@ async def test_a_webhook_that_takes_too_long_is_given_back(
 
 @asynccontextmanager
 async def _receiving_half_an_upload(busy: Busy) -> AsyncIterator[None]:
-    async with _half_upload(busy.system["ingest"], busy.content):
+    async with half_upload(busy.system["ingest"], busy.content):
         yield
 
 

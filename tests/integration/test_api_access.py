@@ -13,10 +13,10 @@ import pytest
 
 from imagepress.blobs import Blobs
 from imagepress.documents import image_path
+from imagepress.keys import parse_keys
 from imagepress.links import STEP_SECONDS, Links
 from imagepress.mongo import Database
 from services.ingest.api.openapi import LINKED
-from services.ingest.keys import parse_keys
 from services.ingest.settings import IngestSettings
 from tests.conftest import MakeSettings
 from tests.support.api import serving

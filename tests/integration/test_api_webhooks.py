@@ -228,7 +228,18 @@ async def test_a_moment_without_a_zone_is_in_utc(
 
 
 @pytest.mark.parametrize(
-    "since", ["", "yesterday", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1e400", "2026-13-01", None]
+    "since",
+    [
+        "",
+        "yesterday",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        "1e400",
+        "2026-13-01",
+        "2026",
+        "0.5",
+        None,
+    ],
 )
 async def test_what_is_no_moment_is_refused(api: httpx.AsyncClient, since: str | None) -> None:
     """The problem names the parameter, also where it is missing."""

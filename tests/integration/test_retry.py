@@ -101,7 +101,7 @@ async def test_the_webhook_of_a_retry_begins_from_the_beginning(
     request_id = await _cancelled(database, make_settings)
     now = await server_time(database)
     earlier = {"tries": 12, "schedule_from": 10, "state": WebhookState.GIVEN_UP, "next_attempt_at": now}
-    held = {"not_before": now, "lease": {"token": "t", "worker": "w", "expires_at": now}}
+    held = {"settled_at": now, "not_before": now, "lease": {"token": "t", "worker": "w", "expires_at": now}}
     values = {f"webhook.{name}": value for name, value in {**earlier, **held}.items()}
     await database.requests.update_one({"_id": request_id}, {"$set": values})
     await commands.retry(database, await _request(database, request_id), turn_seconds=5)

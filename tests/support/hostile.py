@@ -13,6 +13,8 @@ from typing import Any, Final
 from PIL import Image
 from pillow_heif import register_heif_opener
 
+from tests.unit.compress.profiles import DISPLAY_P3, cmyk_profile, grey_profile, matrix_profile
+
 Damage = Callable[[bytes, random.Random], bytes]
 
 KILOBYTE: Final = 1024
@@ -33,8 +35,11 @@ def healthy() -> dict[str, bytes]:
         "jpeg": ("JPEG", colour, {"exif": _exif()}),
         "jpeg progressive": ("JPEG", colour, {"progressive": True}),
         "jpeg inks": ("JPEG", colour.convert("CMYK"), {}),
+        "jpeg profile": ("JPEG", colour, {"icc_profile": matrix_profile(DISPLAY_P3, 2.2)}),
+        "jpeg print profile": ("JPEG", colour.convert("CMYK"), {"icc_profile": cmyk_profile()}),
         "mpo": ("MPO", colour, films),
         "png": ("PNG", clear, {"exif": _exif()}),
+        "png profile": ("PNG", colour.convert("L"), {"icc_profile": grey_profile(1.5)}),
         "png palette": ("PNG", colour.quantize(16), {"transparency": 3}),
         "png deep": ("PNG", colour.convert("I;16"), {}),
         "png film": ("PNG", colour, films),
@@ -137,10 +142,10 @@ _DAMAGES: Final[tuple[Damage, ...]] = (_flipped, _lying, _swapped, _spliced)
 
 def _parts(data: bytes, luck: random.Random) -> list[bytes]:
     """Cut `data` before its chunks' names, or anywhere where it has none."""
-    names = (b"IHDR", b"PLTE", b"tRNS", b"fcTL", b"IDAT", b"fdAT", b"VP8", b"ALPH", b"ANIM", b"ANMF", b"EXIF")
+    names = (b"IHDR", b"iCCP", b"PLTE", b"tRNS", b"fcTL", b"IDAT", b"fdAT", b"VP8", b"ALPH", b"ANIM", b"ANMF", b"EXIF")
     boxes = (b"ftyp", b"meta", b"iloc", b"iinf", b"iprp", b"ispe", b"moov", b"trak", b"stbl", b"mdat")
     segments = (b"\xff\xc0", b"\xff\xc2", b"\xff\xc4", b"\xff\xdb", b"\xff\xda", b"\xff\xe1", b"\x2c\0\0\0\0")
-    before = dict.fromkeys((*names[:6], *boxes), 4) | dict.fromkeys((*names[6:], *segments), 0)
+    before = dict.fromkeys((*names[:7], *boxes), 4) | dict.fromkeys((*names[7:], *segments), 0)
     ends = {at - back for name, back in before.items() if (at := data.find(name)) >= back}
     ends |= {luck.randrange(len(data)) for _ in range(4)}
     places = [0, *sorted(ends - {0}), len(data)]

@@ -6,10 +6,13 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
+
+from motor.motor_asyncio import AsyncIOMotorClient
 
 from deploy.local.processes import ROOT, Service, eventually, free_port
 
-__all__ = ["FAST", "ROOT", "Service", "eventually", "services"]
+__all__ = ["FAST", "ROOT", "Service", "eventually", "forget_all", "services"]
 
 FAST = {
     # A dead worker's lease is waited out in the tests: short, and the check between the settings allows it.
@@ -52,3 +55,12 @@ async def services(environment: Mapping[str, str], folder: Path) -> AsyncIterato
     finally:
         for service in made.values():
             await service.stop()
+
+
+async def forget_all(environment: Mapping[str, str]) -> None:
+    """Empty the database of services that several tests share."""
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(environment["MONGO_CONNECTION_STRING"])
+    database = client[environment["DATABASE_NAME"]]
+    for name in await database.list_collection_names():
+        await database[name].delete_many({})
+    client.close()

@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from imagepress.keys import Keys, parse_keys
 from imagepress.links import Links
-from services.ingest.keys import Keys, parse_keys
 from services.ingest.rate import BURST_SECONDS, MOST_CALLERS, Rate, of_address
 from services.ingest.sessions import Sessions
 

@@ -9,44 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.ingest.csv_header import COLUMNS
-from services.ingest.csv_rows import FILE, MAX_SERIAL_NUMBER, Problem, Row, check, read_rows
-
-VALID = (
-    b"S. No.,Product Name,Input Image Urls\n"
-    b"1,SKU1,https://picsum.photos/200/300, https://picsum.photos/200/301\n"
-    b'2,"a ""b""\nc",http://a/w_1,h_2.jpg\n'
-    b'3,SKU3,"https://picsum.photos/200/303,https://picsum.photos/200/304"\n'
-)
+from services.ingest.csv_rows import MAX_SERIAL_NUMBER, Row
+from tests.support.csv_sound import VALID, assert_sound, read
 
 NAMES = st.text(
     st.one_of(st.sampled_from(',;\t" \r\n$é😀\u2028\ufeff'), st.characters(exclude_characters="\0", codec="utf-8")),
     max_size=8,
 ).filter(lambda name: bool(name.strip()))
 URLS = st.builds("http://{}/{}".format, st.sampled_from(["a", "é.org", "[::1]:80"]), st.text("a,b%?&=#ü", max_size=6))
-
-
-def read(data: bytes, encoding: str | None = None) -> list[Row | Problem]:
-    return list(read_rows(io.BytesIO(data), encoding=encoding))
-
-
-def assert_sound(data: bytes, encoding: str | None = None) -> None:
-    """Assert what holds for every reading: storable rows, clear problems, and a problem of the file at the end only."""
-    items = read(data, encoding)
-    for item in items:
-        assert item.line >= 1
-        if isinstance(item, Row):
-            assert 0 <= item.serial_number <= MAX_SERIAL_NUMBER
-            assert 1 <= len(item.product_name.encode()) <= 4096
-            assert item.urls
-        else:
-            assert item.field in {*COLUMNS, FILE, "row"}
-            assert 10 < len(item.message) < 500
-            item.message.encode()
-    fields = [item.field if isinstance(item, Problem) else "" for item in items]
-    assert FILE not in fields or set(fields[fields.index(FILE) :]) == {FILE}
-    found = check(io.BytesIO(data), encoding=encoding, max_images=2)
-    assert found.rows == fields.count("")
-    assert found.rows or found.problems
 
 
 @settings(max_examples=60, deadline=None)

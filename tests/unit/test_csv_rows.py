@@ -244,3 +244,20 @@ def test_a_row_of_sixty_thousand_urls(quote: str) -> None:
     """A row of 60,000 URLs of 100 characters is read, in cells of its own or in one quoted cell."""
     urls = tuple(f"https://example.org/{number:080}" for number in range(60_000))
     assert body(f"1,a,{quote}{','.join(urls)}{quote}\n") == [Row(2, 1, "a", urls)]
+
+
+@pytest.mark.parametrize(
+    ("blank", "leading"),
+    [("\n", True), ("\r", True), (",,\n", True), ("\n", False), ("\r", False), (",,\n", False), ('""\n', False)],
+)
+def test_a_flood_of_blank_rows_is_refused_before_it_costs_much(
+    monkeypatch: pytest.MonkeyPatch, blank: str, leading: bool
+) -> None:
+    """As many blank rows as allowed are passed over; one more refuses the file, at the line where it stands."""
+    monkeypatch.setattr(csv_rows, "MAX_BLANK_ROWS", 100)
+    before, after = ("", f"{HEADER}\n1,a,http://a\n") if leading else (f"{HEADER}\n", "1,a,http://a\n")
+    assert [type(item) for item in read(before + blank * 100 + after)] == [Row]
+    (problem,) = read(before + blank * 101 + after)
+    assert isinstance(problem, Problem)
+    assert (problem.line, problem.field) == (101 if leading else 102, "file")
+    assert "more than 100 blank rows" in problem.message

@@ -269,6 +269,20 @@ async def test_a_download_is_there_whole_or_not_at_all(service: Service, tmp_pat
 
 
 @both
+async def test_a_link_may_lead_on_to_the_store(service: Service, tmp_path: Path, kind: Kind) -> None:
+    """Where the service sends on to its object store, the image comes from there, and the store learns no key."""
+    there = web.Response(status=307, headers={"Location": f"{service.url}/bucket/a.jpg?signed"})
+    service.answers = [there, web.Response(body=b"image")]
+    async with kind(service.url, api_key="secret") as client:
+        await client.image(f"{service.url}/compressed_images/a.jpg", tmp_path / "a.jpg")
+    assert _files(tmp_path) == {"a.jpg": b"image"}
+    assert [(path, key) for path, _, key in service.asked] == [
+        ("/compressed_images/a.jpg", None),
+        ("/bucket/a.jpg", None),
+    ]
+
+
+@both
 async def test_waiting_follows_live_progress(service: Service, kind: Kind) -> None:
     """Counts come from the events as they happen; after `end` the rows are fetched, and nothing is polled."""
     told = "".join(

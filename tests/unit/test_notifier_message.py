@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from imagepress.links import Links
 from services.notifier.message import body
 
 REQUEST: dict[str, Any] = {
@@ -23,7 +25,7 @@ REQUEST: dict[str, Any] = {
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
 def test_the_body_is_that_of_the_contract(status: str) -> None:
     """Type, time of the end, id, status, counts of images and links: these and nothing else."""
-    assert json.loads(body({**REQUEST, "status": status}, "https://images.example.com")) == {
+    assert json.loads(body({**REQUEST, "status": status}, Links("https://images.example.com"))) == {
         "type": f"request.{status}",
         "timestamp": "2026-01-02T03:04:05.678Z",
         "request_id": REQUEST["_id"],
@@ -36,6 +38,16 @@ def test_the_body_is_that_of_the_contract(status: str) -> None:
     }
 
 
+def test_the_link_to_the_result_is_signed_where_keys_are_asked_for() -> None:
+    """A subscriber fetches the result without a key, until the link expires; the status needs one."""
+    links = Links("http://x", b"secret")
+    data = json.loads(body(REQUEST, links))["data"]
+    parts = urlsplit(data["result_url"])
+    query = parse_qs(parts.query)
+    assert links.seconds_left(parts.path, query["expires"][0], query["signature"][0])
+    assert data["status_url"] == f"http://x/api/status?request_id={REQUEST['_id']}"
+
+
 def test_every_attempt_says_the_same() -> None:
     """The bytes depend on the request alone, so a receiver may compare them."""
-    assert body(REQUEST, "http://x") == body(dict(REQUEST), "http://x")
+    assert body(REQUEST, Links("http://x")) == body(dict(REQUEST), Links("http://x"))

@@ -91,4 +91,4 @@ def test_secrets_never_show() -> None:
 )
 def test_links_begin_as_those_of_the_ingest_do(values: dict[str, Any], base: str) -> None:
     """PUBLIC_BASE_URL without its last slash, or else this machine and the ingest's port."""
-    assert _load(**values).base_url == base
+    assert _load(**values).links.base_url == base

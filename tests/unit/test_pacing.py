@@ -31,8 +31,10 @@ async def turn_over() -> None:
         await asyncio.sleep(0)
 
 
-async def occupy(pacing: Pacing, host: str, until: asyncio.Event, entered: list[str], name: str = "") -> None:
-    async with pacing.slot(host):
+async def occupy(
+    pacing: Pacing, host: str, until: asyncio.Event, entered: list[str], name: str = "", turn_of: str = ""
+) -> None:
+    async with pacing.slot(host, turn_of=turn_of):
         entered.append(name or host)
         await until.wait()
 
@@ -47,6 +49,18 @@ async def test_slots_of_a_host_are_limited_and_given_in_order() -> None:
         assert entered == ["a", "b"]
         done.set()
     assert entered == ["a", "b", "c", "d"]
+
+
+async def test_batches_take_turns_at_a_host() -> None:
+    """An image of a small batch does not wait behind all those of a giant one that came before it."""
+    pacing, done, entered = Pacing(1, 60), asyncio.Event(), list[str]()
+    async with asyncio.TaskGroup() as group:
+        for name in ("giant 1", "giant 2", "giant 3", "giant 4", "small"):
+            turn_of = name.partition(" ")[0]
+            group.create_task(occupy(pacing, "host", done, entered, name, turn_of))
+        await turn_over()
+        done.set()
+    assert entered == ["giant 1", "giant 2", "small", "giant 3", "giant 4"]
 
 
 async def test_full_host_does_not_hold_others_up() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from starlette.responses import Response
 
 from imagepress.documents import ACTIVE, WebhookState, webhook_id
@@ -81,6 +82,13 @@ def _with_webhook(request: Found) -> dict[str, Any]:
     return request
 
 
+def _no_number(value: str) -> str:
+    """Refuse what would be read as seconds since 1970: who writes `2026` means something else."""
+    if re.fullmatch(r"\s*[-+]?[\d.]+\s*", value):
+        raise ValueError("a date and a time are needed, such as 2026-11-24T10:00:00Z")
+    return value
+
+
 def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -91,6 +99,7 @@ def _in_utc(moment: datetime) -> datetime:
 WithWebhook = Annotated[dict[str, Any], Depends(_with_webhook)]
 Since = Annotated[
     datetime,
+    BeforeValidator(_no_number),
     AfterValidator(_in_utc),
     Query(description="ISO 8601; UTC where it names no zone", examples=["2026-11-24T10:00:00Z"]),
 ]

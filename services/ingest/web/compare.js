@@ -15,6 +15,9 @@ export function compare(list, index) {
   byId("compare-slider").focus();
 }
 
+/** Leaves the comparison, if one is open. */
+export const close = () => byId("compare").close();
+
 function draw() {
   const { product, url, output, sizes } = images[at];
   text("compare-title", product);

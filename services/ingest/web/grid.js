@@ -57,7 +57,7 @@ export class Grid {
     return this.refresh();
   }
 
-  /** Brings the cards up to date; while that runs, at most one more is waiting. `counts` as the status has them. */
+  /** Brings the cards up to date; while that runs, at most one more is waiting. `counts`: at most how many of each outcome. */
   refresh(counts = this.#counts) {
     this.#counts = counts;
     if (this.#loading) {

@@ -15,6 +15,7 @@ function route(focus) {
   const isRequest = ID.test(location.hash);
   show("home", !isRequest);
   show("request", isRequest);
+  compare.close();
   if (isRequest) {
     request.open(location.hash.slice(1));
     if (focus) byId("request-title").focus();

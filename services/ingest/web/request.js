@@ -31,6 +31,7 @@ export function open(id) {
   document.querySelector("input[name=filter][value=all]").checked = true;
   text("request-title", `Request ${id.slice(0, 8)}`);
   text("request-when", "");
+  byId("request").ariaBusy = "true"; // the figures of the request before are not to be seen under this one's name
   for (const part of ["cancel", "retry", "csv", "zip", "webhook"]) show(part, false);
   byId("csv").href = api.csvUrl(id);
   byId("zip").href = api.zipUrl(id);
@@ -42,20 +43,29 @@ function start(opened) {
   opened.stop = follow(
     opened.id,
     (request) => current === opened && draw(opened, request),
-    (error) => current === opened && trouble(error instanceof api.Refused ? error.message : "The service cannot be reached; trying again …"),
+    (error) => current === opened && fallShort(error),
   );
+}
+
+function fallShort(error) {
+  if (!(error instanceof api.Refused)) return trouble("The service cannot be reached; trying again …");
+  if (byId("request").ariaBusy === "true") text("request-when", error.message); // nothing else is there to be seen
+  return trouble(error.message);
 }
 
 function draw(opened, request) {
   const now = performance.now();
   const ended = hasEnded(request);
+  byId("request").ariaBusy = "false";
   drawHead(request, ended);
   drawFigures(opened, request, now / 1000, ended);
   showWebhook(request).catch(fail);
   if (ended ? opened.drawnEnd !== request.ended_at : now - opened.drawn > GRID_EVERY_MS) {
     opened.drawn = now;
     opened.drawnEnd = request.ended_at;
-    opened.grid.refresh(request.images).catch(fail);
+    const { total, succeeded, failed } = request.images;
+    // What was cancelled counts as neither, but is shown with its reason.
+    opened.grid.refresh({ succeeded, failed: ended ? total - succeeded : failed }).catch(fail);
   }
   if (ended || now - opened.said > SAY_EVERY_MS) {
     opened.said = now;

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from . import turbo
 from .colour import correction, to_srgb
 from .decode import decode
 from .encode import encodable, encode
 from .geometry import orientation, scaled, target_size, upright
-from .inspect import open_header
+from .inspect import opened
 from .keep import kept
 from .model import Compressed, Options
-from .sniff import sniff
+from .signalled import signalled_profile
 
 # File name endings and content types, by Pillow's name of the format (RFC 9649 for WebP, the AVIF specification).
 _KINDS: Final = {
@@ -47,14 +50,28 @@ def tune_allocator(*, max_pixels: int) -> None:
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
-def compress(data: bytes, options: Options, *, max_pixels: int) -> Compressed:
+def compress(
+    data: bytes,
+    options: Options,
+    *,
+    max_pixels: int,
+    room: Callable[[int], AbstractContextManager[object]] = nullcontext,
+) -> Compressed:
     """Return the picture in `data` as `options` say: upright, sRGB, no wider than `max_width`, without metadata.
 
     If that is larger than `data`, and `data` is itself upright, sRGB, narrow enough and of a type that browsers show,
-    it is `data` without its metadata. Pure, and may be called from several threads at once. Raises ImageError, with
-    `not_an_image`, `unsupported_format`, `corrupt` or `too_many_pixels` (more than `max_pixels`, by the header).
+    it is `data` without its metadata. `room` is held while it is decoded: a context for so many pixels, of 12 bytes
+    of memory each, which may wait at its start. Pure, and may be called from several threads at once.
+
+    Raises ImageError, with `not_an_image`, `unsupported_format`, `corrupt` or `too_many_pixels` (more than
+    `max_pixels`, by the header).
     """
-    pressed = _transcoded(data, options, max_pixels) or _through_pixels(data, options, max_pixels)
+    name, source, pixels = opened(data, options, max_pixels=max_pixels)
+    with room(pixels):
+        pressed = _transcoded(data, name, source, options)
+        del source  # what it holds, Pillow's way opens again
+        if pressed is None:
+            pressed = _through_pixels(data, options, max_pixels)
     original = kept(pressed.source, data) if pressed.untouched and len(pressed.data) > len(data) else None
     extension, content_type = _KINDS[options.format.upper() if original is None else pressed.source]
     return Compressed(original or pressed.data, extension, content_type, *pressed.size, original is not None)
@@ -70,11 +87,10 @@ class _Pressed:
     untouched: bool
 
 
-def _transcoded(data: bytes, options: Options, max_pixels: int) -> _Pressed | None:
+def _transcoded(data: bytes, name: str, source: ImageFile, options: Options) -> _Pressed | None:
     """Return a photograph of which nothing but the coding changes, or None: most that shops have are like that."""
-    if options.format != "jpeg" or sniff(data) != "JPEG":
+    if options.format != "jpeg" or name != "JPEG":
         return None
-    name, source = open_header(data, options, max_pixels=max_pixels)
     turn = orientation(source)
     if turn != 1 or target_size(source.size, turn, options) != source.size:
         return None
@@ -112,8 +128,8 @@ def _picture(data: bytes, options: Options, max_pixels: int) -> _Picture:
 
     The picture of each step replaces the one before: two at a time are what the memory of `weight` is for.
     """
-    name, source = open_header(data, options, max_pixels=max_pixels)
-    size, profile = source.size, source.info.get("icc_profile")
+    name, source = opened(data, options, max_pixels=max_pixels)[:2]
+    size, profile = source.size, source.info.get("icc_profile") or signalled_profile(name, data)
     image = decode(source, options)
     turn = orientation(source)
     del source

@@ -48,17 +48,12 @@ def inspect(data: bytes, options: Options | None = None, *, max_pixels: int) -> 
     ImageError: `not_an_image`, `unsupported_format`, `corrupt`, or `too_many_pixels`: over `max_pixels` by its
     header, or over what their memory holds of its kind.
     """
-    name, image, taken = _opened(data, options or Options(), max_pixels)
-    return Inspected(name, image.width, image.height, -(-taken // BYTES_A_PIXEL))
+    name, image, pixels = opened(data, options or Options(), max_pixels=max_pixels)
+    return Inspected(name, image.width, image.height, pixels)
 
 
-def open_header(data: bytes, options: Options, *, max_pixels: int) -> tuple[str, ImageFile]:
-    """Return the format of `data` and its lazy image; raises ImageError like `inspect`."""
-    return _opened(data, options, max_pixels)[:2]
-
-
-def _opened(data: bytes, options: Options, max_pixels: int) -> tuple[str, ImageFile, int]:
-    """Return the format of `data`, its lazy image, and the bytes of memory that it takes."""
+def opened(data: bytes, options: Options, *, max_pixels: int) -> tuple[str, ImageFile, int]:
+    """Return the format of `data`, its lazy image, and the pixels to budget; raises ImageError like `inspect`."""
     name = sniff(data)
     if name == "JPEG" and data.count(b"\xff\xda") > _MAX_SCANS:
         raise ImageError(ImageErrorCode.CORRUPT, f"The image has more than {_MAX_SCANS} scans")
@@ -74,7 +69,7 @@ def _opened(data: bytes, options: Options, max_pixels: int) -> tuple[str, ImageF
         raise _too_large(
             f"The image has {claimed} pixels; at most {most} are accepted of this kind of {name} for {options.format}"
         )
-    return name, image, taken
+    return name, image, -(-taken // BYTES_A_PIXEL)
 
 
 def _too_large(message: str) -> ImageError:

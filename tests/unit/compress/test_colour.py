@@ -27,7 +27,7 @@ RGB = scene()
 
 
 @pytest.mark.parametrize("name", WIDE)
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIC", "MPO"])
 def test_wide_gamut_colours_become_srgb(name: str, kind: str) -> None:
     """A picture with a wide-gamut profile shows what the profile's own mathematics, in floats, says."""
     matrix = WIDE[name]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.watcher.compress import Options
+from services.watcher.compress import Options, turbo
 
 from .pictures import SHARP, Floats, assert_same, grey, image, opened, pixels, pressed, saved, scene
+from .test_transparency import chunk
 
 RGB = scene()
 GREY = grey(RGB)
@@ -58,6 +61,10 @@ def corpus() -> Iterator[Any]:
     deep = Image.frombytes("I;16", GREY.shape[::-1], DEEP.tobytes())
     yield pytest.param(saved(deep, "PNG"), DEEP / 257, id="PNG-I;16")
     yield pytest.param(saved(deep, "TIFF"), DEEP / 257, id="TIFF-I;16")
+    yield pytest.param(deep_png(2, RGB), RGB, id="PNG-RGB;16")
+    opaque = np.full((*GREY.shape, 1), 255.0)
+    yield pytest.param(deep_png(6, np.concatenate([RGB, opaque], axis=-1)), RGB, id="PNG-RGBA;16")
+    yield pytest.param(deep_png(4, np.concatenate([GREY[..., None], opaque], axis=-1)), GREY, id="PNG-LA;16")
     big = Image.frombytes("I;16B", GREY.shape[::-1], DEEP.astype(">u2").tobytes())
     yield pytest.param(saved(big, "TIFF"), DEEP / 257, id="TIFF-I;16B")
     for name, scale in {"F to 1": 1 / 255, "F to 255": 1.0, "I": 257.0}.items():
@@ -67,6 +74,16 @@ def corpus() -> Iterator[Any]:
     yield pytest.param(saved(colour.convert("YCbCr"), "TIFF"), RGB, id="TIFF-YCbCr")
     for packing in ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits"):
         yield pytest.param(saved(colour, "TIFF", compression=packing), RGB, id=f"TIFF-{packing}")
+
+
+def deep_png(colour_type: int, samples: Floats) -> bytes:
+    """A PNG of 16 bits a sample (W3C PNG, section 11.2): Pillow reads these kinds, but does not write them."""
+    height, width, _ = samples.shape
+    rows = np.rint(samples * 257).astype(">u2").tobytes()
+    line = len(rows) // height
+    packed = zlib.compress(b"".join(b"\0" + rows[at : at + line] for at in range(0, len(rows), line)))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(("data", "reference"), list(corpus()))
@@ -106,3 +123,16 @@ def test_a_photograph_with_several_pictures_opens_as_its_first() -> None:
     """An MPO photograph is a JPEG with more pictures behind it; the first is the photograph."""
     data = saved(image(RGB), "MPO", save_all=True, append_images=[image(RGB[::-1])], quality=95)
     assert_same(pixels(pressed(data)), RGB)
+
+
+def test_an_arithmetic_jpeg_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A JPEG in arithmetic coding, which no browser shows, is re-encoded in the usual one, however large that is."""
+    with monkeypatch.context() as environment:
+        environment.setenv("TJ_ARITHMETIC", "1")  # read by libjpeg-turbo's encoder; Pillow's cannot be asked for it
+        data = turbo.transcode(saved(image(RGB), "JPEG", quality=95), (160, 112), 95)
+    assert data is not None
+    assert b"\xff\xc9" in data, "start of a frame, sequential, arithmetic (ITU-T T.81, table B.1)"
+    result = pressed(data)
+    assert b"\xff\xc9" not in result.data
+    assert not result.kept_original
+    assert_same(pixels(result), RGB)

@@ -7,17 +7,29 @@ import pytest
 from services.watcher.compress import Options
 
 from .pictures import assert_same, exif, image, pixels, pressed, saved, scene, turned
+from .profiles import DISPLAY_P3, matrix_profile, matrix_to_srgb
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIC"])
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF", "HEIC"])
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_every_orientation_comes_out_upright(kind: str, turn: int) -> None:
     """A picture is turned as its EXIF says, once, in every format that carries EXIF."""
-    how = {"quality": 95} if kind in ("JPEG", "WEBP", "AVIF") else {}
+    how = {"quality": 95} if kind in ("JPEG", "MPO", "WEBP", "AVIF") else {}
     stored = image(scene())
     tag: dict[str, Any] = {"tiffinfo": {274: turn}} if kind == "TIFF" else {"exif": exif(turn).tobytes()}
     data = saved(stored, kind, **tag, **how)
     assert_same(pixels(pressed(data)), turned(scene(), turn))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIC"])
+@pytest.mark.parametrize("wanted", ["webp", "avif"])
+def test_a_turned_picture_with_a_profile_comes_out_in_every_format(kind: str, wanted: Any) -> None:
+    """Turning and colours do not get into each other's way, from any format to any."""
+    how: dict[str, Any] = {"quality": 95} if kind in ("JPEG", "WEBP", "AVIF") else {}
+    tag: dict[str, Any] = {"tiffinfo": {274: 6}} if kind == "TIFF" else {"exif": exif(6).tobytes()}
+    data = saved(image(scene()), kind, icc_profile=matrix_profile(DISPLAY_P3, 2.2), **tag, **how)
+    shown = pixels(pressed(data, Options(quality=90, format=wanted)))
+    assert_same(shown, matrix_to_srgb(turned(scene(), 6), DISPLAY_P3, 2.2), apart=4)
 
 
 @pytest.mark.parametrize("turn", [1, 3, 6])

@@ -11,7 +11,7 @@ from imagepress.errors import ImageError
 from services.watcher.compress import Inspected, Options, compress, inspect, tune_allocator
 from services.watcher.compress.decode import decode
 from services.watcher.compress.geometry import loaded_size
-from services.watcher.compress.inspect import open_header
+from services.watcher.compress.inspect import opened
 
 from .pictures import MAX_PIXELS, SHARP, Floats, assert_same, exif, image, pixels, pressed, saved, scene
 
@@ -75,7 +75,7 @@ def test_inspection_weighs_what_will_be_decoded(
 def test_the_size_after_loading_is_known_before(width: int, turn: int) -> None:
     """What shrink-on-load will leave is foretold to the pixel."""
     data, options = saved(image(scene(801, 403)), "JPEG", exif=exif(turn)), Options(max_width=width)
-    _, picture = open_header(data, options, max_pixels=MAX_PIXELS)
+    _, picture = opened(data, options, max_pixels=MAX_PIXELS)[:2]
     foretold = loaded_size(picture, options)
     assert decode(picture, options).size == foretold
 

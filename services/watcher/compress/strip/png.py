@@ -16,7 +16,7 @@ _MAX_PROFILE: Final = 1 << 20  # bytes that Pillow lets an iCCP chunk decompress
 def strip_png(data: bytes) -> bytes:
     """Return the PNG `data` with nothing but its pixels; of an APNG that is the picture shown without animation."""
     parts = [_SIGNATURE]
-    for kind, chunk in _chunks(data):
+    for kind, chunk in chunks(data):
         if kind[:1].isupper() and kind not in _NEEDED:
             raise ValueError(f"unknown critical chunk {kind!r}")
         if kind in _NEEDED:
@@ -32,16 +32,16 @@ def without_text(data: bytes) -> bytes:
     Pillow unpacks every text when it opens a file, and refuses the picture for a profile that is a bomb. The same
     object is returned where there is nothing to leave out; a file that is cut short stays cut short.
     """
-    chunks = list(_chunks(data))
-    useful = [chunk for kind, chunk in chunks if kind not in _TEXT and (kind != b"iCCP" or _unpacks(chunk))]
-    if len(useful) == len(chunks):
+    found = list(chunks(data))
+    useful = [chunk for kind, chunk in found if kind not in _TEXT and (kind != b"iCCP" or _unpacks(chunk))]
+    if len(useful) == len(found):
         return data
-    rest = len(_SIGNATURE) + sum(len(chunk) for _, chunk in chunks)
+    rest = len(_SIGNATURE) + sum(len(chunk) for _, chunk in found)
     return b"".join([_SIGNATURE, *useful, data[rest:]])
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield type and bytes of each whole chunk, up to IEND."""
+def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield type and bytes (length, type, data and checksum) of each whole chunk, up to IEND."""
     at, kind = len(_SIGNATURE), b""
     while at + _HEAD + _CHECK <= len(data) and kind != b"IEND":
         kind = data[at + 4 : at + _HEAD]

@@ -1,0 +1,106 @@
+"""The codec's threads: order, errors, a job that never comes back, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import weakref
+from functools import partial
+
+import pytest
+
+from deploy.local.processes import eventually
+from services.watcher.codec import Codec, CodecStuck
+
+
+class Picture:
+    """Something whose end can be seen."""
+
+
+def _same(picture: Picture) -> Picture:
+    return picture
+
+
+async def test_jobs_come_back_with_what_they_made() -> None:
+    """Many at once over few threads: each caller gets the result of its own job."""
+    codec = Codec(2, seconds=10)
+    results = await asyncio.gather(*(codec.run(partial(pow, n, 2)) for n in range(500)))
+    codec.close()
+    assert results == [n * n for n in range(500)]
+
+
+async def test_one_thread_takes_jobs_in_the_order_of_their_coming() -> None:
+    """With one thread, jobs run one after the other, oldest first."""
+    codec, ran = Codec(1, seconds=10), list[int]()
+    await asyncio.gather(*(codec.run(partial(ran.append, n)) for n in range(50)))
+    codec.close()
+    assert ran == list(range(50))
+
+
+async def test_what_a_job_raises_reaches_its_caller_alone() -> None:
+    """An error goes to whoever awaits the job; the thread goes on with the next."""
+    codec = Codec(1, seconds=10)
+    failed, worked = await asyncio.gather(codec.run(lambda: 1 // 0), codec.run(lambda: 1), return_exceptions=True)
+    codec.close()
+    assert isinstance(failed, ZeroDivisionError)
+    assert worked == 1
+
+
+async def test_a_job_that_does_not_come_back_is_said_to_be_stuck() -> None:
+    """`CodecStuck` after the time that a job has."""
+    codec, never = Codec(1, seconds=0.05), threading.Event()
+    with pytest.raises(CodecStuck, match=r"0\.05 s"):
+        await codec.run(never.wait)
+    never.set()
+    codec.close()
+
+
+async def test_time_spent_waiting_for_a_thread_does_not_count() -> None:
+    """A job behind a long one is not stuck: its time begins when a thread takes it up."""
+    codec, go_on = Codec(1, seconds=0.3), threading.Event()
+    ended = await asyncio.gather(*(codec.run(lambda: go_on.wait(0.2)) for _ in range(3)))
+    assert not any(ended)  # 0.6 s together, none over 0.3; the third began after 0.4
+    codec.close()
+
+
+async def test_a_job_whose_caller_has_gone_is_not_begun() -> None:
+    """A batch that was lost leaves no work for the threads behind."""
+    codec, go_on, ran = Codec(1, seconds=10), threading.Event(), list[int]()
+    first = asyncio.create_task(codec.run(go_on.wait))
+    second = asyncio.create_task(codec.run(lambda: ran.append(2)))
+    await asyncio.sleep(0)  # both are queued
+    second.cancel()
+    await asyncio.wait({second})
+    go_on.set()
+    assert await first
+    await codec.run(lambda: ran.append(3))
+    codec.close()
+    assert ran == [3]
+
+
+async def test_an_idle_thread_holds_on_to_nothing() -> None:
+    """What a job was given and made is free as soon as its caller lets go of it."""
+    codec = Codec(1, seconds=10)
+    picture = Picture()
+    seen = weakref.ref(await codec.run(partial(_same, picture)))
+    del picture
+
+    async def is_gone() -> bool:
+        gc.collect()
+        return seen() is None
+
+    await eventually(is_gone, 5)
+    codec.close()
+
+
+async def test_the_threads_end_when_they_are_told_to() -> None:
+    """`close` lets every thread end once its work is done."""
+    before = {thread for thread in threading.enumerate() if thread.name.startswith("codec_")}
+    codec = Codec(3, seconds=10)
+    ours = {thread for thread in threading.enumerate() if thread.name.startswith("codec_")} - before
+    assert len(ours) == 3
+    codec.close()
+    for thread in ours:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in ours)
