@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(600)  # the first test builds the images, on a 
 USER = 10001
 PATIENCE = 120.0  # seconds
 LARGEST_BYTES = 160_000_000
-"""What an image may hold beside its base: today the watcher's 126 MB, of which the codecs are half."""
+"""What an image may hold beside its base: today the watcher's 118 MB, of which the codecs are half."""
 
 
 @pytest.fixture(scope="module")
