@@ -54,7 +54,7 @@ format: $(READY)  ## format the code and mend what ruff can mend
 	@.venv/bin/ruff format .
 
 lock: $(READY)  ## resolve the lock files anew; the services' ones agree with dev.txt
-	@for extra in dev bench local; do \
+	@for extra in dev bench local otel; do \
 	  constraint=$$([ $$extra = dev ] || echo "--constraint deploy/locks/dev.txt"); \
 	  $(COMPILE) --extra $$extra $$constraint pyproject.toml -o deploy/locks/$$extra.txt || exit 1; \
 	done

@@ -133,6 +133,8 @@ class BatchDocument(TypedDict):
     failed: int
     bytes_in: int
     bytes_out: int
+    traceparent: NotRequired[str]
+    """The span of the upload (`tracing`), which the spans of its images stand below."""
     suspect: NotRequired[list[int]]
     """Quarantine only: [row, n, times] of the image being worked on, written down before it is touched."""
 
@@ -196,6 +198,8 @@ class RequestDocument(TypedDict):
     options: Options
     webhook: NotRequired[WebhookDocument]
     client: NotRequired[str]
+    traceparent: NotRequired[str]
+    """The span of the upload (`tracing`), which that of the webhook stands below."""
     cancelling: NotRequired[bool]
     """A client asked to cancel: whoever ends the request ends it as cancelled."""
     removed_at: NotRequired[datetime]

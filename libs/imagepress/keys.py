@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-LEAST_CHARACTERS: Final = 16
-"""A key is a password that nobody has to remember: `openssl rand -hex 24` makes one."""
+STRONG_CHARACTERS: Final = 16
+"""A key is a password that nobody has to remember: `openssl rand -hex 24` makes one. A shorter one can be guessed."""
 
 _CLIENT: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_KEY: Final = re.compile(r"[!-+\--~]{16,512}")  # what a header can carry, without spaces and commas
+_KEY: Final = re.compile(r"[!-+\--~]{1,512}")  # what a header can carry, without spaces and commas
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Keys:
 
     digests: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
     """(client, SHA-256 of its key); a client may have several, while one is being replaced."""
+    weak: tuple[str, ...] = ()
+    """Clients with a key that is short enough to be guessed."""
 
     def __bool__(self) -> bool:
         return bool(self.digests)
@@ -50,14 +52,17 @@ def parse_keys(text: str) -> Keys:
     """Parse comma-separated `client:key`. Raises `ValueError` with every problem; keys are never repeated in it."""
     digests: list[tuple[str, bytes]] = []
     problems: list[str] = []
+    weak: list[str] = []
     for place, piece in enumerate(filter(None, (piece.strip() for piece in text.split(","))), start=1):
         client, _, key = piece.partition(":")
         if problem := _problem(client, key, digests):
             problems.append(f"key {place} {problem}")
         digests.append((client, _digest(key)))
+        if len(key) < STRONG_CHARACTERS:
+            weak.append(client)
     if problems:
         raise ValueError("; ".join(problems))
-    return Keys(tuple(digests))
+    return Keys(tuple(digests), tuple(weak))
 
 
 def _problem(client: str, key: str, before: Iterable[tuple[str, bytes]]) -> str | None:
@@ -67,7 +72,7 @@ def _problem(client: str, key: str, before: Iterable[tuple[str, bytes]]) -> str 
     if not _CLIENT.fullmatch(client):
         return "must begin with client: (letters, digits, dots, hyphens and underscores, at most 64)"
     if not _KEY.fullmatch(key):
-        return f"must have {LEAST_CHARACTERS} to 512 printable ASCII characters, without spaces and commas"
+        return "must have 1 to 512 printable ASCII characters, without spaces and commas"
     if any(digest == _digest(key) and name != client for name, digest in before):
         return "is another client's, too"
     return None

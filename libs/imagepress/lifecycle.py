@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
-from imagepress import logs
+from imagepress import logs, tracing
 from imagepress.errors import StartupError
 
 log = logs.get(__name__)
@@ -125,6 +125,8 @@ def run_service(
             log.error("cannot start", problem=str(error))
     except* Exception:
         log.exception("a task died, so the service stops")
+    finally:
+        tracing.close()
     return 1
 
 

@@ -54,6 +54,7 @@ class CommonSettings(BaseSettings):
     drain_seconds: Seconds = 25.0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] | None = None
+    tracing: bool = False
 
     @field_validator("mongo_connection_string")
     @classmethod

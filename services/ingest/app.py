@@ -69,6 +69,8 @@ def create_app(settings: IngestSettings, stop: Stop | None = None) -> FastAPI:
         logs.configure(service="ingest", level=settings.log_level, log_format=settings.log_format)
         if not settings.api_keys:
             log.warning("open to everybody: no API_KEYS are set")
+        if settings.api_keys.weak:
+            log.warning("API keys of less than 16 characters can be guessed", clients=settings.api_keys.weak)
         ending = stop or Stop()
         async with connected(settings, stop) as database, asyncio.TaskGroup() as tasks:
             live = Live(database, settings, links, ending)

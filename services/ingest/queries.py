@@ -49,11 +49,12 @@ class Upload:
     options: Options
     webhook_url: str | None
     client: str | None = None
+    traceparent: str | None = None
 
 
 def batch_document(upload: Upload, seq: int, rows: list[RowDocument], staged_at: datetime) -> BatchDocument:
     """Return batch `seq` of an upload, staged: nobody can claim it before the request is committed."""
-    return {
+    document: BatchDocument = {
         "_id": batch_id(upload.request_id, seq),
         "request_id": upload.request_id,
         "run": 1,
@@ -70,6 +71,9 @@ def batch_document(upload: Upload, seq: int, rows: list[RowDocument], staged_at:
         "bytes_in": 0,
         "bytes_out": 0,
     }
+    if upload.traceparent:
+        document["traceparent"] = upload.traceparent
+    return document
 
 
 @translates
@@ -103,6 +107,8 @@ async def commit(database: Database, upload: Upload) -> None:
         document["webhook"] = _webhook(upload.webhook_url)
     if upload.client:
         document["client"] = upload.client
+    if upload.traceparent:
+        document["traceparent"] = upload.traceparent
     try:
         with translated():
             await database.requests.update_one(

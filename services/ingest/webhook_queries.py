@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pymongo import ReturnDocument
 
-from imagepress.documents import WebhookState
+from imagepress.documents import KNOWN, WebhookState
 from imagepress.mongo import Database, translates
 
 Document = dict[str, Any]
@@ -68,7 +68,7 @@ async def redeliver(database: Database, request_id: str, run: int) -> Document |
 @translates
 async def redeliver_since(database: Database, since: datetime, *, client: str | None) -> int:
     """Make due again what was given up since a moment, of one client's requests or (None) of all; return how many."""
-    given_up: Document = {"webhook.state": WebhookState.GIVEN_UP, "webhook.settled_at": {"$gte": since}}
+    given_up: Document = {"webhook.state": WebhookState.GIVEN_UP, "webhook.settled_at": {"$gte": since}, **KNOWN}
     theirs = {} if client is None else {"client": client}
     result = await database.requests.update_many({**given_up, **theirs}, _AGAIN, hint="webhook_given_up")
     return int(result.modified_count)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 
-from imagepress import health, logs, metrics
+from imagepress import health, logs, metrics, tracing
 from imagepress.errors import StartupError
 from imagepress.lifecycle import Stop, leave, run_service
 from imagepress.mongo import connected
@@ -65,6 +65,7 @@ def main() -> int:
     logs.configure(service="notifier", level="INFO", log_format=None)
     try:
         settings = load(NotifierSettings)
+        tracing.configure(service="notifier", enabled=settings.tracing)
     except StartupError as error:
         log.error("cannot start", problem=str(error))
         return 1

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from imagepress import logs, metrics
+from imagepress import logs, metrics, tracing
 from imagepress.errors import TransientError
 from imagepress.mongo import Database
 from services.notifier import rest_queries
@@ -53,7 +53,10 @@ class Attempts:
     async def carry_out(self, held: Held) -> None:
         """Make one attempt. Cancelled before `held.sent`, it leaves nothing behind but a POST that may have arrived."""
         due = held.due
-        result = await self.sender.send(due)
+        with tracing.span(
+            "webhook", parent=due.request.get("traceparent"), request_id=due.request_id, attempt=due.tries + 1
+        ):
+            result = await self.sender.send(due)
         held.sent = True
         tries = due.tries - due.schedule_from
         decision = decide(result, tries=tries, schedule=self.schedule, draw=self.rng.random())

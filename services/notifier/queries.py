@@ -6,13 +6,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from imagepress import leases
+from imagepress import leases, metrics
 from imagepress.documents import ACTIVE, KNOWN, WebhookState
 from imagepress.mongo import Database, translates
 
 Document = dict[str, Any]
 
 LEASE: Final = "webhook.lease"
+_CLAIM: Final = metrics.claim_seconds.labels("webhook")
 BY_TIME: Final = "webhook_due"
 BY_HOST: Final = "webhook_host"
 SOONEST: Final = [("webhook.next_attempt_at", 1)]
@@ -114,18 +115,19 @@ async def claim_due(
         chosen.extend(_within(candidates, limit, room, crowded))
         return chosen
 
-    taken = await leases.claim_many(
-        database.requests,
-        path=LEASE,
-        free=where.condition,
-        sort=SOONEST,
-        worker=worker,
-        seconds=seconds,
-        limit=window,
-        hint=where.index,
-        fields={"webhook.host": 1},
-        choose=choose,
-    )
+    with _CLAIM.time():
+        taken = await leases.claim_many(
+            database.requests,
+            path=LEASE,
+            free=where.condition,
+            sort=SOONEST,
+            worker=worker,
+            seconds=seconds,
+            limit=window,
+            hint=where.index,
+            fields={"webhook.host": 1},
+            choose=choose,
+        )
     exhausted = len(seen) < window and len(chosen) < limit
     return Claims([_due(request, seconds) for request in taken], exhausted, crowded)
 

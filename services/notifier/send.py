@@ -14,7 +14,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from imagepress import documents, signing
+from imagepress import documents, signing, tracing
 from imagepress.links import Links
 from imagepress.outbound import agent_name, forbidden_within, guarded_session, retry_after_seconds
 from imagepress.signing import SigningSecrets
@@ -73,7 +73,7 @@ class Sender:
                 response = await self.session.post(
                     URL(due.url, encoded=_AS_GIVEN.fullmatch(due.url) is not None),
                     data=body,
-                    headers={"Content-Type": "application/json", **headers},
+                    headers={"Content-Type": "application/json", **headers, **tracing.carrier()},
                     allow_redirects=False,
                 )
         except (aiohttp.ClientError, OSError, ValueError) as error:

@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 
-from imagepress import logs
+from imagepress import logs, tracing
 from imagepress.errors import StartupError, TransientError
 from imagepress.lifecycle import Stop, leave, run_service
 from imagepress.settings import load
@@ -22,6 +22,7 @@ def main() -> int:
     logs.configure(service="watcher", level="INFO", log_format=None)
     try:
         settings = load(WatcherSettings)
+        tracing.configure(service="watcher", enabled=settings.tracing)
     except StartupError as error:
         log.error("cannot start", problem=str(error))
         return 1

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from imagepress import logs
+from imagepress import logs, tracing
 from imagepress.documents import ImageStatus
 from imagepress.errors import ImageError, ImageErrorCode, StorageUnavailable
 from services.watcher.image import Place, Tools, deliver, failure
@@ -116,14 +116,15 @@ async def _settle(
     """Bring the images of one URL to their end, a success or a failure with its reason."""
     batch = run.batch
     try:
-        outcomes = await deliver(
-            url,
-            [place for place, _ in images],
-            request_id=batch.request_id,
-            options=batch.options,
-            turn_of=batch.id,
-            tools=tools,
-        )
+        with tracing.span("image", parent=batch.traceparent, request_id=batch.request_id, batch=batch.id):
+            outcomes = await deliver(
+                url,
+                [place for place, _ in images],
+                request_id=batch.request_id,
+                options=batch.options,
+                turn_of=batch.id,
+                tools=tools,
+            )
     except ImageError as error:
         log.info("image failed", request_id=batch.request_id, code=error.code, reason=error.message)
         outcomes = [failure(error, batch.run) for _ in images]

@@ -50,6 +50,7 @@ class Claimed:
     rows: list[Document]
     options: Document
     suspect: list[int] | None
+    traceparent: str | None
 
     @property
     def held(self) -> dict[str, str]:
@@ -87,6 +88,7 @@ def _claimed(batch: Document) -> Claimed:
         rows=batch["rows"],
         options=batch["options"],
         suspect=batch.get("suspect"),
+        traceparent=batch.get("traceparent"),
     )
 
 

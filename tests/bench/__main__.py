@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from deploy.local.mongod import ReplicaSet
-from tests.bench import answers, fairness, large_upload, memory, pickup, throughput, webhooks
+from tests.bench import answers, fairness, large_upload, memory, pickup, scale, throughput, webhooks
 from tests.bench.system import Bench
 
 Measure = Callable[[Bench], Awaitable[dict[str, float]]]
@@ -29,6 +29,7 @@ MEASUREMENTS: dict[str, Measure] = {
     "memory": memory.measure,
     "fairness": fairness.measure,
     "webhooks": webhooks.measure,
+    "scale": scale.measure,
 }
 
 

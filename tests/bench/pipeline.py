@@ -46,6 +46,7 @@ class Pipeline:
     """Ingest and watcher, running and warm."""
 
     ingest: Service
+    watcher: Service
     database: Database
     images: Path
     workers: list[int]
@@ -85,7 +86,8 @@ async def pipeline(bench: Bench, nginx: Nginx, photographs: Photographs, **setti
     chosen = {"WATCHER_PROCESSES": str(PROCESSES), **settings}
     async with bench.running("ingest", "watcher", **chosen) as system, bench.database() as database:
         number = int(chosen["WATCHER_PROCESSES"])
-        made = Pipeline(system["ingest"], database, bench.folder / "images", await _workers(system["watcher"], number))
+        workers = await _workers(system["watcher"], number)
+        made = Pipeline(system["ingest"], system["watcher"], database, bench.folder / "images", workers)
         warmed: set[str] = set()
         while len(warmed) < number:  # a process that was still starting has none of the first upload
             request_id = await made.upload(nginx.urls(photographs, WARM_UP, part="warm"))

@@ -25,6 +25,7 @@ from tests.support.uploads import csv_of
 pytestmark = pytest.mark.timeout(600)  # the first test builds the images, on a machine that may be busy
 
 USER = 10001
+PATIENCE = 120.0  # seconds
 LARGEST_BYTES = 160_000_000
 """What an image may hold beside its base: today the watcher's 126 MB, of which the codecs are half."""
 
@@ -127,12 +128,13 @@ async def test_from_upload_to_webhook_between_containers(
         checks = {name: images.configuration(name)["Healthcheck"]["Test"][1:] for name in SERVICES}
         for name, container in containers.items():
             assert await container.run_beside(*checks[name]) != 0, f"{name} is found healthy before it runs"
-            await container.start()
+            await container.spawn()
+            await container.until_ready(PATIENCE)
             assert await container.run_beside(*checks[name]) == 0, container.said()
             assert _users_of(container.first_process()) == {USER}
         urls = [origin.url(path) for path in (*answers, "/gone")]
         request_id = await upload(containers["ingest"], csv_of(urls), receiver.url("/hook"))
-        status = await until_ended(containers["ingest"], request_id)
+        status = await until_ended(containers["ingest"], request_id, PATIENCE)
         assert status["images"] == {"total": 4, "succeeded": 3, "failed": 1}, containers["watcher"].said()
         async with httpx.AsyncClient() as client:
             for n, row in enumerate(status["details"][:3]):
@@ -143,7 +145,7 @@ async def test_from_upload_to_webhook_between_containers(
         async def delivered() -> bool:
             return bool((await status_of(containers["ingest"], request_id))["webhook"]["state"] == "delivered")
 
-        await eventually(delivered)
+        await eventually(delivered, PATIENCE)
         [call] = receiver.received
         assert call.json["request_id"] == request_id
         for container in containers.values():

@@ -46,7 +46,7 @@ MOVES: Final = [
 Replicas = dict[str, dict[str, Service]]
 """Slot, then name, to service."""
 
-pytestmark = pytest.mark.timeout(300)  # twelve services are started, on a machine that may be busy
+pytestmark = pytest.mark.timeout(600)  # twelve services are started, on a machine that may be busy
 
 # A lease that nobody could wait for here: what changes hands was given back, and did not run out.
 PATIENT: Final = {**FAST, "LEASE_SECONDS": "600", "WATCHER_PROCESSES": "1", "WEBHOOK_TIMEOUT_SECONDS": "5"}
@@ -143,7 +143,7 @@ async def _stop_in_the_middle_of_an_upload(ingest: Service, content: bytes) -> s
         sending = asyncio.create_task(client.post("/api/upload", content=body(), headers=headers))
         await half_is_sent.wait()
         ended = asyncio.create_task(ingest.kill(signal.SIGTERM))
-        await eventually(is_stopping)
+        await eventually(is_stopping, PATIENCE)
         stopping.set()
         answer = await sending
     assert answer.status_code == 200, answer.text
@@ -163,6 +163,11 @@ async def _replicas(settings: dict[str, str], folder: Path) -> AsyncIterator[Rep
         yield made
 
 
+async def _start(service: Service) -> None:
+    await service.spawn()
+    await service.until_ready(PATIENCE)
+
+
 async def _update(entrance: Entrance, old: Replicas, new: Replicas, content: bytes) -> list[str]:
     """Replace one service after the other; return the requests whose upload was under way when their ingest stopped."""
     halved: list[str] = []
@@ -173,7 +178,7 @@ async def _update(entrance: Entrance, old: Replicas, new: Replicas, content: byt
             halved.append(await _stop_in_the_middle_of_an_upload(leaving, content))
         else:
             assert await leaving.kill(signal.SIGTERM) == 0, leaving.said()
-        await coming.start()
+        await _start(coming)
         if name == "ingest":
             entrance.add(coming)
         await entrance.has_taken(CLIENTS)
@@ -193,7 +198,7 @@ async def test_a_rolling_update_loses_nothing(environment: dict[str, str], datab
         _replicas(previous, tmp_path / "old") as old,
         _replicas(present, tmp_path / "new") as new,
     ):
-        await asyncio.gather(*(service.start() for made in old.values() for service in made.values()))
+        await asyncio.gather(*(_start(service) for made in old.values() for service in made.values()))
         for made in old.values():
             entrance.add(made["ingest"])
         content = csv_of([origin.url(path) for path in photos])
@@ -201,7 +206,7 @@ async def test_a_rolling_update_loses_nothing(environment: dict[str, str], datab
             await entrance.has_taken(CLIENTS)
             halved = await _update(entrance, old, new, content)
         for request_id in (*entrance.accepted, *halved):
-            status = await until_ended(new["a"]["ingest"], request_id)
+            status = await until_ended(new["a"]["ingest"], request_id, PATIENCE)
             assert status["images"] == {"total": IMAGES, "succeeded": IMAGES, "failed": 0}
         await _are_delivered(database, len(entrance.accepted))
     assert {call.json["request_id"] for call in receiver.received} == set(entrance.accepted)

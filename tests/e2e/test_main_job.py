@@ -176,6 +176,8 @@ async def test_a_worker_process_that_dies_is_replaced(system: dict[str, Service]
         child.send_signal(signal.SIGKILL)
     gate.set()
     assert (await until_ended(system["ingest"], request_id))["images"]["succeeded"] == 20
+    async with httpx.AsyncClient() as client:
+        assert "imagepress_worker_deaths_total 2.0" in (await client.get(f"{system['watcher'].url}/metrics")).text
 
 
 class _Child:

@@ -20,7 +20,7 @@ from tests.conftest import MakeSettings
 from tests.support.uploads import accepted
 
 CHANGES = 4
-SECONDS = 20
+SECONDS = 40
 
 
 @pytest.fixture

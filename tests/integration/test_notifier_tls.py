@@ -75,7 +75,13 @@ async def test_nothing_is_sent_until_tls_is_right(
     """A certificate of nobody known or for another name, or no TLS at all: not a byte of the webhook goes out; with
     the right certificate it is delivered."""
     receiver = Receiver(status(200))
-    patient = {"WEBHOOK_SCHEDULE_SECONDS": "0,3600", "SSL_CERT_FILE": str(certificates / "trusted.pem")}
+    patient = {
+        "WEBHOOK_SCHEDULE_SECONDS": "0,3600",
+        "WEBHOOK_TIMEOUT_SECONDS": "10",
+        "WEBHOOK_CONNECT_SECONDS": "10",
+        "LEASE_SECONDS": "60",
+        "SSL_CERT_FILE": str(certificates / "trusted.pem"),
+    }
     async with services({**environment, **FAST, **patient}, tmp_path) as made:
         await made["notifier"].start()
         async with _listening(receiver, certificates / faulty if faulty else None):

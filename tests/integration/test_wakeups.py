@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from prometheus_client import REGISTRY
 
 from imagepress.lifecycle import Stop
 from imagepress.mongo import Database
@@ -94,3 +95,22 @@ async def test_a_dropped_collection_ends_in_a_reopened_stream_and_a_sweep(
         await database.requests.insert_one({"_id": "after"})
         while "after" not in (await following()).request_ids:
             pass
+
+
+async def test_the_stream_tells_that_it_is_open_and_how_far_behind_it_reads(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """Each opening counts, the gauge follows the stream, and a change is measured from the database's time on."""
+
+    def told(name: str) -> float:
+        return REGISTRY.get_sample_value(f"imagepress_stream_{name}", {"collection": "requests"}) or 0.0
+
+    opened, read, behind = told("opened_total"), told("lag_seconds_count"), told("lag_seconds_sum")
+    async with _listening(make_settings(CommonSettings, sweep_seconds=600)) as (wakeups, following):
+        await _until_open(wakeups, following)
+        assert (told("open"), told("opened_total")) == (1, opened + 1)
+        await database.requests.insert_one({"_id": "r"})
+        await following()
+        assert told("lag_seconds_count") == read + 1
+        assert told("lag_seconds_sum") - behind < 10
+    assert told("open") == 0

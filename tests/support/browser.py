@@ -18,8 +18,11 @@ from playwright.async_api import Browser, ConsoleMessage, Page, Route, async_pla
 AXE: Final = Path(__file__).parents[1] / "browser" / "axe-core-4.14.1"
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 MILLISECONDS: Final = 30_000
+"""The longest that anything on the page is waited for: far longer than it takes, on a machine that is busy."""
 REFUSED: Final = re.compile("status of 422")
 """What the browser itself logs of a refused upload; it is no fault of the page."""
+
+expect.set_options(timeout=MILLISECONDS)
 
 
 @dataclass

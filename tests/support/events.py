@@ -28,7 +28,7 @@ class Events:
         """Read from the lines of an answer."""
         self._lines = lines
 
-    async def next(self, seconds: float = 10) -> Event | None:
+    async def next(self, seconds: float = 30) -> Event | None:
         """Wait for the next event; None where the connection has ended. Raises `TimeoutError`."""
         async with asyncio.timeout(seconds):
             fields: dict[str, str] = {}
@@ -39,7 +39,7 @@ class Events:
                 fields[name] = value
         return None
 
-    async def until(self, name: str, seconds: float = 10) -> Event:
+    async def until(self, name: str, seconds: float = 30) -> Event:
         """Wait for an event of that name, past all others. Raises `EOFError` where the connection ends before."""
         async with asyncio.timeout(seconds):
             while event := await self.next(seconds):

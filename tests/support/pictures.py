@@ -10,7 +10,9 @@ from PIL import Image
 SIZE = (320, 240)
 
 
-def photo(identity: int, size: tuple[int, int] = SIZE, quality: int = 92, comment: str = "") -> bytes:
+def photo(
+    identity: int, size: tuple[int, int] = SIZE, quality: int = 92, comment: str = "", subsampling: str = "4:2:0"
+) -> bytes:
     """Return a JPEG that looks like a photograph to the codec: slopes of colour, with grain from seed `identity`."""
     width, height = size
     rng = np.random.default_rng(identity)
@@ -24,7 +26,7 @@ def photo(identity: int, size: tuple[int, int] = SIZE, quality: int = 92, commen
     )
     pixels = np.clip(slopes + rng.normal(0, 12, (height, width, 1)), 0, 255).astype(np.uint8)
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "JPEG", quality=quality, comment=comment.encode())
+    Image.fromarray(pixels).save(out, "JPEG", quality=quality, comment=comment.encode(), subsampling=subsampling)
     return out.getvalue()
 
 

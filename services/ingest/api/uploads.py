@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, File, Form, Header, UploadFile
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from imagepress import logs, metrics
+from imagepress import logs, metrics, tracing
 from imagepress.addresses import refusal_of_url
 from services.ingest import accepting, csv_rows, idempotency
 from services.ingest.api.deps import Asking, Service
@@ -69,6 +69,7 @@ async def upload(
             examples=["5f3c01c2a1b0d9e8"],
         ),
     ] = None,
+    traceparent: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Any:
     """Check the whole file, store its rows, answer at once; the images are fetched and compressed in the background.
 
@@ -89,9 +90,16 @@ async def upload(
             client=asking.client,
         )
         key = await _key(idempotency_key, wanted, wishes, file.file) if idempotency_key else None
-        request_id = await accepting.accept(
-            service.database, wanted, file.file, service.settings, encoding=wishes.encoding, skip=wishes.skip, key=key
-        )
+        with tracing.span("upload", parent=traceparent, request_id=wanted.request_id, images=wanted.images):
+            request_id = await accepting.accept(
+                service.database,
+                replace(wanted, traceparent=tracing.carrier().get("traceparent")),
+                file.file,
+                service.settings,
+                encoding=wishes.encoding,
+                skip=wishes.skip,
+                key=key,
+            )
     is_new = request_id == wanted.request_id
     metrics.uploads.labels("accepted" if is_new else "repeated").inc()
     log.info("upload accepted", request_id=request_id, rows=wanted.rows, images=wanted.images, repeated=not is_new)
