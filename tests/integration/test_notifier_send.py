@@ -133,14 +133,14 @@ def _flood(listener: socket.socket, piece: bytes) -> None:
 
 @pytest.mark.parametrize("piece", [b"1\r\nx\r\n", b"1\r\nx\r\n" * 10_000, b"1;" + b"extension" * 10_000])
 async def test_tiny_chunks_without_end_keep_nobody_waiting(piece: bytes) -> None:
-    """However fast they come, the event loop is busy with them for no more than a fraction of a second."""
+    """However fast they come, the event loop is busy with them for no longer than the second that a body gets."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         flooding = threading.Thread(target=_flood, args=(listener, piece))
         flooding.start()
         async with sending(webhook_timeout_seconds=30, webhook_connect_seconds=5) as sender:
             used = time.thread_time()
             result = await sender.send(due(f"http://127.0.0.1:{listener.getsockname()[1]}/"))
-            assert time.thread_time() - used < 0.5
+            assert time.thread_time() - used < 1.5  # without an end to it, 30
         await asyncio.to_thread(flooding.join)
     assert (result.status_code, result.answer.strip("x")) == (200, "")
 
