@@ -56,6 +56,11 @@ class CommonSettings(BaseSettings):
     log_format: Literal["json", "console"] | None = None
     tracing: bool = False
 
+    @property
+    def finish_seconds(self) -> float:
+        """What work under way gets of DRAIN_SECONDS to end by itself; the rest is for giving back, and for leaving."""
+        return 0.8 * self.drain_seconds
+
     @field_validator("mongo_connection_string")
     @classmethod
     def _is_mongo(cls, value: SecretStr) -> SecretStr:

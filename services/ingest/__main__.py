@@ -41,7 +41,7 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
         lifespan="off",  # opened here, so that a start-up error is told as a sentence
         access_log=False,
         log_config=None,
-        timeout_graceful_shutdown=int(settings.drain_seconds),
+        timeout_graceful_shutdown=max(1, int(settings.finish_seconds)),
         server_header=False,
         forwarded_allow_ips=list(settings.trusted_proxies),
     )

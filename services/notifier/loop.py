@@ -166,11 +166,11 @@ class Notifier:
             self._ring.set()  # otherwise nothing waits for the place
 
     async def _settle(self) -> None:
-        """After the stop: POSTs may end within the drain deadline, and be recorded; the others are given back."""
+        """After the stop: POSTs may end while there is time, and be recorded; the others are given back."""
         held = dict(self._held)
         if not held:
             return
-        await asyncio.wait(held, timeout=self._settings.drain_seconds)
+        await asyncio.wait(held, timeout=self._settings.finish_seconds)
         unsent = [task for task, one in held.items() if not task.done() and not one.sent]
         for task in unsent:
             task.cancel()

@@ -190,6 +190,6 @@ class Worker:
         for entry in given_back:
             entry.task.cancel()
         if unfinished:
-            await asyncio.wait({entry.task for entry in unfinished}, timeout=self._settings.drain_seconds)
+            await asyncio.wait({entry.task for entry in unfinished}, timeout=self._settings.finish_seconds)
         for entry in given_back:
             await give_back(self._database, entry.run, self._tools.blobs, self._settings)

@@ -93,12 +93,12 @@ async def test_an_upload_that_is_coming_in_is_accepted_before_the_end(busy: Busy
 
 
 async def test_an_upload_that_does_not_come_to_an_end_is_cut_off(busy: Busy) -> None:
-    """SIGTERM, and the client sends no more: the ingest waits for DRAIN_SECONDS, and exits with 0."""
+    """SIGTERM, and the client sends no more: the ingest waits for a while, and exits with 0 before DRAIN_SECONDS."""
     ingest = busy.system["ingest"]
     async with half_upload(ingest, busy.content):
         began = time.monotonic()
         assert await ingest.kill(signal.SIGTERM) == 0, ingest.said()
-        assert DRAIN_SECONDS - 1 < time.monotonic() - began < DRAIN_SECONDS + 2
+        assert DRAIN_SECONDS / 2 < time.monotonic() - began < DRAIN_SECONDS - 1 + at_once()
 
 
 async def test_a_webhook_under_way_is_sent_to_its_end(busy: Busy) -> None:
@@ -119,7 +119,7 @@ async def test_a_webhook_under_way_is_sent_to_its_end(busy: Busy) -> None:
 async def test_a_webhook_that_takes_too_long_is_given_back(
     busy: Busy, environment: dict[str, str], database: Database, tmp_path: Path
 ) -> None:
-    """No answer within DRAIN_SECONDS: the notifier exits with 0, and another has the webhook within a second."""
+    """No answer while there is time: the notifier exits with 0 before DRAIN_SECONDS; another has the webhook soon."""
     other = tmp_path / "other"
     other.mkdir()
     async with _sending_to_a_silent_receiver(busy), services({**environment, **SLOW}, other) as others:
@@ -137,7 +137,7 @@ async def test_a_webhook_that_takes_too_long_is_given_back(
         await eventually(partial(_is_called, busy.receiver, 2))
         assert time.monotonic() - given_back < at_once()
         assert await stopping == 0, busy.system["notifier"].said()
-        assert time.monotonic() - began < DRAIN_SECONDS + 2
+        assert time.monotonic() - began < DRAIN_SECONDS - 1 + at_once()
         assert len({call.headers["webhook-id"] for call in busy.receiver.received}) == 1
 
 
