@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from imagepress import metrics
 from imagepress.documents import BatchStatus, RequestStatus, WebhookState
-from imagepress.mongo import Database, translates
+from imagepress.driver_errors import translates
+from imagepress.mongo import Database
 
 MOST: Final = 10_000
 """What is counted at most: enough to be alarmed and to scale by, and some milliseconds for the database."""

@@ -14,7 +14,8 @@ from typing import Any
 from pymongo import ReturnDocument
 
 from imagepress.documents import KNOWN
-from imagepress.mongo import Collection, translates
+from imagepress.driver_errors import translates
+from imagepress.mongo import Collection
 
 Document = dict[str, Any]
 Pipeline = list[Document]

@@ -1,4 +1,4 @@
-"""The connection to MongoDB: opened once a process, checked at start-up, errors translated.
+"""The connection to MongoDB: opened once a process, and checked at start-up.
 
 The code sets its own concerns (majority writes, primary and local reads), whatever the connection string says; one
 question is asked of a `durable_view`.
@@ -6,36 +6,30 @@ question is asked of a `durable_view`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import wraps
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final
 
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorCollection
 from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import (
-    BulkWriteError,
     ConfigurationError,
-    ConnectionFailure,
-    DuplicateKeyError,
     InvalidURI,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
-    WTimeoutError,
 )
 from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
 from imagepress import documents, logs
+from imagepress.driver_errors import brief, is_transient, translated, translates
 from imagepress.errors import (
-    ConflictError,
     DatabaseUnavailable,
     ImagepressError,
-    PermanentError,
     StartupError,
     TransientError,
 )
@@ -47,14 +41,6 @@ log = logs.get(__name__)
 
 Collection = AsyncIOMotorCollection[dict[str, Any]]
 Session = AsyncIOMotorClientSession
-Params = ParamSpec("Params")
-Result = TypeVar("Result")
-
-# Codes of servers that step down, shut down, start up, are too busy, or have no snapshot since an index was just built:
-# another try finds another state.
-# https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
-_TRANSIENT_CODES = frozenset({6, 7, 24, 50, 64, 89, 91, 112, 133, 134, 136, 189, 202, 262, 290, 365, 384, 10107, 11600})
-_TRANSIENT_CODES |= {239, 246, 9001, 11602, 13388, 13435, 13436}
 WIRE_VERSION_5_0: Final = 13
 _AUTHENTICATION_FAILED = frozenset({13, 18, 8000})
 
@@ -68,48 +54,6 @@ class Database:
     batches: Collection
     attempts: Collection
     idempotency: Collection
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn the driver's errors into ours: transient, conflict or permanent."""
-    try:
-        yield
-    except DuplicateKeyError as error:
-        raise ConflictError(str(error)) from error
-    except PyMongoError as error:
-        if is_transient(error):
-            raise DatabaseUnavailable(f"MongoDB cannot be reached right now: {_brief(error)}") from error
-        raise PermanentError(f"MongoDB refused: {_brief(error)}") from error
-
-
-def translates(function: Callable[Params, Awaitable[Result]]) -> Callable[Params, Awaitable[Result]]:
-    """Decorate an async function that speaks to MongoDB: its driver errors leave as ours (see `translated`)."""
-
-    @wraps(function)
-    async def wrapper(*args: Params.args, **kwargs: Params.kwargs) -> Result:
-        with translated():
-            return await function(*args, **kwargs)
-
-    return wrapper
-
-
-def is_transient(error: PyMongoError) -> bool:
-    """Tell whether the same operation may succeed later (connection lost, no primary, stepping down, too slow)."""
-    if isinstance(error, ConnectionFailure | WTimeoutError):
-        return True
-    if error.has_error_label("RetryableWriteError") or error.has_error_label("TransientTransactionError"):
-        return True
-    if isinstance(error, BulkWriteError):  # its own code is always 65; what happened stands in its lists
-        details = error.details or {}
-        problems = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]
-        return bool(problems) and all(problem.get("code") in _TRANSIENT_CODES for problem in problems)
-    return isinstance(error, OperationFailure) and error.code in _TRANSIENT_CODES
-
-
-def _brief(error: Exception) -> str:
-    """Return the driver's message without its dump of the topology, which repeats host names at length."""
-    return str(error).split(", Timeout:")[0].split(", full error:")[0][:300]
 
 
 def open_client(
@@ -204,7 +148,7 @@ async def _check(database: Database, settings: CommonSettings) -> None:
         await database.client[settings.database_name].command("listCollections", nameOnly=True)
     except ServerSelectionTimeoutError as error:
         raise DatabaseUnavailable(
-            f"no MongoDB primary answers at {where} within {settings.database_timeout_seconds:g} s ({_brief(error)}).\n"
+            f"no MongoDB primary answers at {where} within {settings.database_timeout_seconds:g} s ({brief(error)}).\n"
             "Is it running, is MONGO_CONNECTION_STRING right, and (Atlas) is this machine in the IP access list?"
         ) from error
     except OperationFailure as error:
@@ -214,9 +158,9 @@ async def _check(database: Database, settings: CommonSettings) -> None:
                 "Check user and password in MONGO_CONNECTION_STRING (percent-encode special characters) and the user's "
                 f"readWrite role on the database {settings.database_name!r}."
             ) from error
-        raise _startup_fault(error, f"MongoDB at {where} answers with an error: {_brief(error)}") from error
+        raise _startup_fault(error, f"MongoDB at {where} answers with an error: {brief(error)}") from error
     except PyMongoError as error:
-        raise _startup_fault(error, f"MongoDB at {where} cannot be used: {_brief(error)}") from error
+        raise _startup_fault(error, f"MongoDB at {where} cannot be used: {brief(error)}") from error
     if problem := unfit(hello):
         raise StartupError(f"the MongoDB at {where} is {problem}")
 

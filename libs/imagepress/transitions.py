@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from imagepress import logs, metrics
 from imagepress.documents import ACTIVE, ENDED, OPEN, BatchStatus, ImageStatus, RequestStatus, WebhookState
-from imagepress.mongo import Database, Session, durable_view, translates
+from imagepress.driver_errors import translates
+from imagepress.mongo import Database, Session, durable_view
 
 log = logs.get(__name__)
 Document = dict[str, Any]

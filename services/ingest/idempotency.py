@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 from imagepress.documents import COMMITTED_WITHIN_SECONDS, BatchStatus
+from imagepress.driver_errors import translated, translates
 from imagepress.errors import ConflictError
-from imagepress.mongo import Database, translated, translates
+from imagepress.mongo import Database
 
 _PIECE_BYTES: Final = 1_000_000
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from imagepress.documents import ACTIVE, BatchStatus
-from imagepress.mongo import Database, translates
+from imagepress.driver_errors import translates
+from imagepress.mongo import Database
 from services.ingest.queries import SHOWN
 
 Document = dict[str, Any]

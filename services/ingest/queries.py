@@ -23,8 +23,9 @@ from imagepress.documents import (
     WebhookState,
     batch_id,
 )
+from imagepress.driver_errors import translated, translates
 from imagepress.errors import ConflictError, NewerSchema
-from imagepress.mongo import Database, translated, translates
+from imagepress.mongo import Database
 
 # The first character after "/": ids of a request's batches lie between "{request_id}/" and "{request_id}0".
 _AFTER_SLASH: Final = "0"

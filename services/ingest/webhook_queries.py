@@ -8,7 +8,8 @@ from typing import Any, Final
 from pymongo import ReturnDocument
 
 from imagepress.documents import KNOWN, WebhookState
-from imagepress.mongo import Database, translates
+from imagepress.driver_errors import translates
+from imagepress.mongo import Database
 
 Document = dict[str, Any]
 Position = tuple[datetime, str]

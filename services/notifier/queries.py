@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from imagepress import leases, metrics
 from imagepress.documents import ACTIVE, KNOWN, WebhookState
-from imagepress.mongo import Database, translates
+from imagepress.driver_errors import translates
+from imagepress.mongo import Database
 
 Document = dict[str, Any]
 

@@ -12,7 +12,8 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from imagepress.documents import WebhookState
-from imagepress.mongo import Database, translates
+from imagepress.driver_errors import translates
+from imagepress.mongo import Database
 from imagepress.retry import persist
 from services.notifier.decide import Decision, Delivered, GivenUp, Result, RetryAt
 from services.notifier.queries import LEASE, DueWebhook

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from imagepress.mongo import Database, translates
+from imagepress.driver_errors import translates
+from imagepress.mongo import Database
 from services.notifier.queries import BY_HOST, FREE
 
 Document = dict[str, Any]

@@ -11,8 +11,9 @@ from pymongo import UpdateOne
 
 from imagepress import leases, metrics
 from imagepress.documents import ACTIVE, KNOWN, BatchStatus, RequestStatus
+from imagepress.driver_errors import translates
 from imagepress.errors import ConflictError
-from imagepress.mongo import Database, server_time, translates
+from imagepress.mongo import Database, server_time
 from imagepress.transitions import lowest_turn
 
 Document = dict[str, Any]

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from imagepress import leases
 from imagepress.documents import ACTIVE, ENDED, KNOWN, STAGED_FOR_SECONDS, BatchStatus, WebhookState
-from imagepress.mongo import Database, server_time, translates
+from imagepress.driver_errors import translates
+from imagepress.mongo import Database, server_time
 from imagepress.transitions import lowest_turn
 from services.watcher.queries import LEASE, wake
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from imagepress.documents import ACTIVE, BatchStatus, WebhookState
+from imagepress.driver_errors import translated
 from imagepress.errors import TransientError
-from imagepress.mongo import Database, translated
+from imagepress.mongo import Database
 from tests.support.processes import eventually
 
 FINISH_SECONDS: Final = 120.0

@@ -68,7 +68,8 @@ def test_round_trip(
     text = io.StringIO(newline="")
     if any(set("\r\n") & set(name) for _, name, _ in rows):
         quoting = csv.QUOTE_ALL  # before Python 3.13, the writer leaves some line breaks in a cell unquoted
-    writer = csv.writer(text, delimiter=delimiter, lineterminator=end, quoting=quoting)  # type: ignore[arg-type]
+    how = {"delimiter": delimiter, "lineterminator": end, "quoting": quoting}
+    writer = csv.writer(text, **how)  # type: ignore[arg-type]  # its types know no plain number for `quoting`
     writer.writerow(COLUMNS)
     for serial, name, urls in rows:
         writer.writerow([serial, name, ",".join(urls)] if one_cell else [serial, name, *urls])

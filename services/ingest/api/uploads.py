@@ -29,6 +29,18 @@ for _outcome in ("accepted", "refused"):
 
 LONGEST_URL = 2048
 
+WebhookUrl = Annotated[
+    str | None, Form(description="Called when all is done", examples=["https://shop.example/hooks/imagepress"])
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r"^[!-~]{1,255}$",
+        description="Made by the client for this upload; with the same one it can be repeated for a day",
+        examples=["5f3c01c2a1b0d9e8"],
+    ),
+]
+
 
 class Skipped(BaseModel):
     """Bad rows that `on_error=skip` left out."""
@@ -57,18 +69,8 @@ async def upload(
     asking: Asking,
     wishes: Wishes,
     file: Annotated[UploadFile, File(description="The CSV: `S. No.,Product Name,Input Image Urls`", examples=[CSV])],
-    webhook_url: Annotated[
-        str | None,
-        Form(description="Called when all is done", examples=["https://shop.example/hooks/imagepress"]),
-    ] = None,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            pattern=r"^[!-~]{1,255}$",
-            description="Made by the client for this upload; with the same one it can be repeated for a day",
-            examples=["5f3c01c2a1b0d9e8"],
-        ),
-    ] = None,
+    webhook_url: WebhookUrl = None,
+    idempotency_key: IdempotencyKey = None,
     traceparent: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Any:
     """Check the whole file, store its rows, answer at once; the images are fetched and compressed in the background.
