@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
@@ -37,13 +38,22 @@ class Backoff:
         self._next = self._first
 
 
+SETTLE_SECONDS: Final = 2.0
+"""Without a fault until a database counts as back: while it elects, one call succeeds and the next does not."""
+
+
 class Trouble:
     """Tells the log of a passing fault twice: when it begins, and when it is over. In between it only counts."""
 
-    def __init__(self, log: Any, what: str) -> None:
-        """Speak of `what`, a few words such as "claiming"."""
+    def __init__(
+        self, log: Any, what: str, *, settle_seconds: float = 0.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Speak of `what`, a few words such as "claiming"; it is over with what works so long after the last fault."""
         self._log = log
         self._what = what
+        self._settle_seconds = settle_seconds
+        self._clock = clock
+        self._last = 0.0
         self._times = 0
 
     def note(self, error: Exception) -> None:
@@ -51,12 +61,13 @@ class Trouble:
         if not self._times:
             self._log.warning(f"{self._what} is paused", problem=str(error))
         self._times += 1
+        self._last = self._clock()
 
     def over(self) -> None:
         """Note that it works, which may be no news."""
-        if self._times:
+        if self._times and self._clock() - self._last >= self._settle_seconds:
             self._log.info(f"{self._what} goes on", after_failures=self._times)
-        self._times = 0
+            self._times = 0
 
 
 async def persist(call: Callable[[], Awaitable[Result]], *, seconds: float) -> Result:

@@ -14,7 +14,7 @@ from imagepress import logs
 from imagepress.errors import DatabaseUnavailable, TransientError
 from imagepress.lifecycle import Stop
 from imagepress.mongo import Database
-from imagepress.retry import Backoff, Trouble
+from imagepress.retry import SETTLE_SECONDS, Backoff, Trouble
 from services.notifier import queries
 from services.notifier.attempt import Attempts, Held
 from services.notifier.decide import Schedule
@@ -66,7 +66,7 @@ class Notifier:
     async def run(self) -> None:
         """Claim and send until the stop; then what is under way may end, and the rest is given back."""
         backoff = Backoff()
-        trouble = Trouble(log, "claiming")
+        trouble = Trouble(log, "claiming", settle_seconds=SETTLE_SECONDS)
         async with asyncio.TaskGroup() as tasks:
             recording = tasks.create_task(self._recorder.run(), name="recorder")
             while not self._stop.is_set:

@@ -9,7 +9,7 @@ from typing import Final
 from imagepress import logs, metrics
 from imagepress.errors import TransientError
 from imagepress.mongo import Database
-from imagepress.retry import Trouble
+from imagepress.retry import SETTLE_SECONDS, Trouble
 from services.watcher import queries
 from services.watcher.batch import BatchRun
 from services.watcher.queries import Progress
@@ -35,7 +35,7 @@ async def beat(database: Database, settings: WatcherSettings, held: dict[str, He
     """Go on until cancelled: one update extends all leases, another notes all progress. Trouble is waited out."""
     clock = asyncio.get_running_loop().time
     extended = clock()
-    trouble = Trouble(log, "the heartbeat")
+    trouble = Trouble(log, "the heartbeat", settle_seconds=SETTLE_SECONDS)
     interval = min(PROGRESS_SECONDS, settings.heartbeat_seconds)
     while True:
         await asyncio.sleep(interval)

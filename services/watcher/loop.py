@@ -13,7 +13,7 @@ from imagepress import logs, metrics
 from imagepress.errors import TransientError
 from imagepress.lifecycle import Stop
 from imagepress.mongo import Database
-from imagepress.retry import Backoff, Trouble, persist
+from imagepress.retry import SETTLE_SECONDS, Backoff, Trouble, persist
 from services.watcher import batch as batches
 from services.watcher import queries
 from services.watcher.batch import BatchRun
@@ -77,7 +77,7 @@ class Worker:
     async def run(self) -> None:
         """Claim and work until the stop, then finish or give back what is held. Raises `CodecStuck`."""
         backoff = Backoff()
-        trouble = Trouble(log, "claiming")
+        trouble = Trouble(log, "claiming", settle_seconds=SETTLE_SECONDS)
         async with asyncio.TaskGroup() as tasks:
             heart = tasks.create_task(beat(self._database, self._settings, self._held), name="heartbeat")
             while not self._stop.is_set and self._stuck is None:

@@ -12,7 +12,7 @@ from imagepress.blobs import Blobs
 from imagepress.errors import TransientError
 from imagepress.lifecycle import Stop
 from imagepress.mongo import Database, connected
-from imagepress.retry import Trouble
+from imagepress.retry import SETTLE_SECONDS, Trouble
 from imagepress.wakeups import WakeUp, Wakeups
 from services.watcher.settings import WatcherSettings
 from services.watcher.sweep import Sweep
@@ -85,7 +85,7 @@ class Sweeper:
     async def run(self) -> None:
         """Sweep at every due time until the stop; trouble with database or store is left to the next sweep."""
         rng = random.Random()  # spreads replicas out, no secret
-        trouble = Trouble(log, "sweeping")
+        trouble = Trouble(log, "sweeping", settle_seconds=SETTLE_SECONDS)
         while not self._stop.is_set:
             await self._stop.race(self._due.wait())
             if self._stop.is_set or await self._stop.wait(rng.uniform(0, self._settings.sweep_seconds / 10)):

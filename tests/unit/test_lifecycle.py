@@ -86,3 +86,17 @@ def test_trouble_is_told_when_it_begins_and_when_it_is_over() -> None:
         trouble.over()
     assert [line["event"] for line in lines] == ["claiming is paused", "claiming goes on"]
     assert lines[1]["after_failures"] == 5
+
+
+def test_trouble_that_comes_back_at_once_was_not_over() -> None:
+    """What works between two faults is no end: it is over with what works some time after the last of them."""
+    now = 0.0
+    with capture_logs() as lines:
+        trouble = Trouble(structlog.get_logger(), "claiming", settle_seconds=2, clock=lambda: now)
+        for now in (10.0, 11.5, 13.0):
+            trouble.note(RuntimeError("away"))
+            trouble.over()
+        assert [line["event"] for line in lines] == ["claiming is paused"]
+        now = 15.0
+        trouble.over()
+    assert [line["event"] for line in lines] == ["claiming is paused", "claiming goes on"]
