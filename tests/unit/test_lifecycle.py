@@ -90,13 +90,12 @@ def test_trouble_is_told_when_it_begins_and_when_it_is_over() -> None:
 
 def test_trouble_that_comes_back_at_once_was_not_over() -> None:
     """What works between two faults is no end: it is over with what works some time after the last of them."""
-    now = 0.0
+    times = iter([10.0, 10.1, 11.5, 11.6, 13.0, 13.1, 15.0])  # a fault and a success, three times; then a success
     with capture_logs() as lines:
-        trouble = Trouble(structlog.get_logger(), "claiming", settle_seconds=2, clock=lambda: now)
-        for now in (10.0, 11.5, 13.0):
+        trouble = Trouble(structlog.get_logger(), "claiming", settle_seconds=2, clock=lambda: next(times))
+        for _ in range(3):
             trouble.note(RuntimeError("away"))
             trouble.over()
         assert [line["event"] for line in lines] == ["claiming is paused"]
-        now = 15.0
         trouble.over()
     assert [line["event"] for line in lines] == ["claiming is paused", "claiming goes on"]
