@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 
 class Turns:
@@ -19,14 +18,9 @@ class Turns:
         self._free = places
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
-    @asynccontextmanager
-    async def place(self, key: str) -> AsyncIterator[None]:
-        """Hold a place while the context lasts, waiting for the turn of `key`."""
-        await self.acquire(key)
-        try:
-            yield
-        finally:
-            self.release()
+    def place(self, key: str) -> _Place:
+        """Return a context that holds a place, waiting for the turn of `key`."""
+        return _Place(self, key)
 
     @property
     def is_full(self) -> bool:
@@ -68,3 +62,21 @@ class Turns:
                 turn.set_result(None)
                 return
         self._free += 1
+
+
+class _Place:
+    """One place. (Written out: a generator's context manager costs three times as much, a good 5 µs.)"""
+
+    __slots__ = ("_key", "_turns")
+
+    def __init__(self, turns: Turns, key: str) -> None:
+        self._turns = turns
+        self._key = key
+
+    async def __aenter__(self) -> None:
+        await self._turns.acquire(self._key)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._turns.release()
