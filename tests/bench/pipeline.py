@@ -3,12 +3,14 @@
 The services run as `python -m services.…` with their default settings. An upload becomes visible to the watchers all at
 once, when the ingest releases its batches; so the ingest's own work lies before the first claim (`started_at`), and the
 watchers' ends with the request (`ended_at`). The watchers are warm: each process has worked on images before.
+
+What was stored stays until all is measured. ext4 does not give out inodes that were freed within the last minute, but
+looks at each of them again for every new file: after a round of images was deleted, that took 0.3 ms of CPU an image.
 """
 
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -121,7 +123,7 @@ async def _workers_seen(made: Pipeline, request_id: str) -> set[str]:
 
 
 def _check(folder: Path, request: Mapping[str, Any], number: int, size: tuple[int, int]) -> None:
-    """Compare what was stored with what was asked for; then make room for the next round."""
+    """Compare what was stored with what was asked for."""
     counted = request["status"], request["images"]
     assert counted == ("completed", {"total": number, "succeeded": number, "failed": 0}), counted
     pictures = sorted(folder.iterdir())
@@ -130,4 +132,3 @@ def _check(folder: Path, request: Mapping[str, Any], number: int, size: tuple[in
         with Image.open(path) as picture:
             picture.load()
             assert picture.size == size
-    shutil.rmtree(folder)

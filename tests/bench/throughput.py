@@ -90,7 +90,7 @@ async def _one_process(stage: Stage) -> Figures:
 
 def _img2dataset(name: str) -> Side:
     async def side(stage: Stage) -> Figures:
-        folder = stage.bench.folder / "img2dataset"
+        folder = stage.bench.folder / f"img2dataset-{name}-{stage.number}"
         per_s = await asyncio.to_thread(img2dataset.run, stage.urls(name), stage.sets[name].kind.size, folder)
         return {f"img2dataset_per_s_{name}": per_s}
 
