@@ -46,28 +46,25 @@ def transcode(data: bytes, size: tuple[int, int], quality: int) -> bytes | None:
 
 
 class _Codec(threading.local):
-    """A decoder, an encoder and their memory; one of each a thread, for as long as the thread lives."""
+    """A decoder and an encoder, and their memory, which a thread keeps for as long as it lives."""
 
     def __init__(self, library: Any) -> None:
         self._library = library
         self._told = [c_int() for _ in range(4)]
         self._tell = [byref(number) for number in self._told]
         self._kept = _Memory(mmap.PAGESIZE)
-        self._start()
-
-    def _start(self) -> None:
-        self._decoder = self._library.tjInitDecompress()
-        self._encoder = self._library.tjInitCompress()
-
-    def _start_anew(self) -> None:
-        """Take a fresh decoder and encoder: after an error the old ones may stand in the middle of something."""
-        self._library.tjDestroy(self._decoder)
-        self._library.tjDestroy(self._encoder)
-        self._start()
 
     def transcode(self, data: bytes, size: tuple[int, int], quality: int) -> bytes | None:
+        # New ones for each picture take a microsecond. Old ones would decode it by the last one's tables, had it none.
+        self._decoder, self._encoder = self._library.tjInitDecompress(), self._library.tjInitCompress()
+        try:
+            return self._transcoded(data, size, quality)
+        finally:
+            self._library.tjDestroy(self._decoder)
+            self._library.tjDestroy(self._encoder)
+
+    def _transcoded(self, data: bytes, size: tuple[int, int], quality: int) -> bytes | None:
         if self._library.tjDecompressHeader3(self._decoder, data, len(data), *self._tell):
-            self._start_anew()
             return None
         width, height, sampling, space = [number.value for number in self._told]
         if (width, height) != size:
@@ -86,7 +83,7 @@ class _Codec(threading.local):
         failed = failed or self._library.tjCompressFromYUV(
             self._encoder, *layout, sampling, byref(pressed), byref(taken), quality, _ENCODE
         )
-        return self._result(memory, planes, taken, failed)
+        return None if failed else memory.content[planes : planes + taken.value]
 
     def _by_pixels(self, data: bytes, size: tuple[int, int], quality: int) -> bytes | None:
         """Decode to RGB, from whichever subsampling, and encode to 4:2:0."""
@@ -98,7 +95,7 @@ class _Codec(threading.local):
         failed = failed or self._library.tjCompress2(
             self._encoder, *layout, byref(pressed), byref(taken), tj.SAMP_420, quality, _ENCODE
         )
-        return self._result(memory, pixels, taken, failed)
+        return None if failed else memory.content[pixels : pixels + taken.value]
 
     def _room(self, between: int, size: tuple[int, int], sampling: int) -> tuple[_Memory, c_void_p, c_ulong]:
         """Return memory for what is `between` the codecs and, behind that, for the file: its address and its size.
@@ -112,13 +109,6 @@ class _Codec(threading.local):
             if wanted <= _KEPT_BYTES:
                 self._kept = memory
         return memory, c_void_p(memory.address + between), c_ulong(most)
-
-    def _result(self, memory: _Memory, at: int, taken: c_ulong, failed: int) -> bytes | None:
-        """Return the file that was written to `memory`."""
-        if failed:
-            self._start_anew()
-            return None
-        return memory.content[at : at + taken.value]
 
 
 class _Memory:

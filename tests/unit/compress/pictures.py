@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image
 from pillow_heif import register_heif_opener
 
-from services.watcher.compress import Compressed, Options, compress
+from services.watcher.compress import Compressed, Options, compress, inspect
 from services.watcher.compress import libturbojpeg as tj
 
 Floats = npt.NDArray[np.float64]
@@ -79,6 +79,12 @@ def opened(data: bytes) -> Image.Image:
 
 def pressed(data: bytes, options: Options = SHARP) -> Compressed:
     return compress(data, options, max_pixels=MAX_PIXELS)
+
+
+def header(data: bytes, options: Options = SHARP, max_pixels: int = MAX_PIXELS) -> tuple[str, int, int, int]:
+    """What is judged before a pixel is decoded: the format, the size, and the pixels that room is wanted for."""
+    name, picture, wanted = inspect.opened(data, options, max_pixels=max_pixels)
+    return name, *picture.size, wanted
 
 
 def pixels(result: Compressed, mode: str = "RGB") -> Floats:

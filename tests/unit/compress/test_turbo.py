@@ -80,11 +80,13 @@ def test_other_chroma_comes_out_as_pillow_makes_it(size: tuple[int, int], code: 
         pytest.param(saved(image(scene()), "PNG"), id="no JPEG"),
         pytest.param(PHOTOGRAPH[: len(PHOTOGRAPH) // 2], id="cut short"),
         pytest.param(PHOTOGRAPH[:300], id="without pixels"),
+        pytest.param(PHOTOGRAPH.replace(b"\xff\xdb", b"\xff\xfe"), id="without tables"),
         pytest.param(b"", id="empty"),
     ],
 )
 def test_what_is_not_plain_is_left_to_pillow(data: bytes) -> None:
-    """Other kinds of JPEG, and every damaged one, get no answer here; the thread's next photograph does."""
+    """Other kinds of JPEG, and every damaged one, get no answer here, whichever photographs come before and after."""
+    assert coded(PHOTOGRAPH)
     assert turbo.transcode(data, SIZE, 50) is None
     assert coded(PHOTOGRAPH)
 
