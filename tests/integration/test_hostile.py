@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from imagepress.errors import ImageError, ImageErrorCode
-from services.watcher.compress import Options, compress, inspect
+from services.watcher.compress import Options, compress
+from services.watcher.compress.inspect import opened
 from tests.support.hostile import bombs, healthy, mutations
 
 MAX_PIXELS = 4_000_000
@@ -63,7 +64,7 @@ def test_bombs_of_every_format_are_refused_unopened(kind: str) -> None:
     data = bombs()[kind]
     assert len(data) < 200_000
     with pytest.raises(ImageError) as refused:
-        inspect(data, max_pixels=MAX_PIXELS)
+        opened(data, Options(), max_pixels=MAX_PIXELS)
     assert refused.value.code == "too_many_pixels"
 
 

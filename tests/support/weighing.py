@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,11 +17,23 @@ from PIL import Image
 from pillow_heif import from_bytes, register_heif_opener
 
 from imagepress.errors import ImageError
-from services.watcher.compress import Options, compress, inspect, tune_allocator
+from services.watcher.compress import Options, compress, tune_allocator
 from services.watcher.compress.model import OutputFormat
 from services.watcher.compress.weight import BYTES_A_PIXEL
 from tests.support.hostile import healthy
 from tests.support.hostile_run import memory_bytes
+
+
+class Asked:
+    """Room for everybody, which remembers for how many `pixels` it was asked."""
+
+    def __init__(self) -> None:
+        self.pixels: list[int] = []
+
+    @contextmanager
+    def hold(self, pixels: int) -> Iterator[None]:
+        self.pixels.append(pixels)
+        yield
 
 
 def pictures(side: int) -> Iterator[tuple[str, str, Image.Image, dict[str, Any]]]:
@@ -86,9 +99,9 @@ def weigh(path: Path, options: Options, *, max_pixels: int) -> dict[str, Any]:
         data = path.read_bytes()  # by the child: memory that its parent freed would hide what is taken
         base = memory_bytes("VmRSS")
         try:
-            inspected = inspect(data, options, max_pixels=max_pixels)
-            compress(data, options, max_pixels=max_pixels)
-            found: dict[str, Any] = {"promised": inspected.pixels * BYTES_A_PIXEL}
+            asked = Asked()
+            compress(data, options, max_pixels=max_pixels, room=asked.hold)
+            found: dict[str, Any] = {"promised": asked.pixels[-1] * BYTES_A_PIXEL}
         except ImageError as error:
             found = {"refused": error.code, "promised": 0}
         os.write(writing, json.dumps({**found, "taken": memory_bytes("VmHWM") - base}).encode())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from . import turbo
 from .engine import compress, tune_allocator
-from .inspect import inspect
-from .model import Compressed, Inspected, Options
+from .model import Compressed, Options
 
-__all__ = ["Compressed", "Inspected", "Options", "compress", "inspect", "tune_allocator", "turbo"]
+__all__ = ["Compressed", "Options", "compress", "tune_allocator", "turbo"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -9,17 +10,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from PIL import Image
-from PIL.ImageFile import ImageFile
 
 from . import turbo
 from .colour import correction, to_srgb
 from .decode import decode
 from .encode import encodable, encode
 from .geometry import orientation, scaled, target_size, upright
+from .header import JpegHeader, jpeg_header
 from .inspect import opened
 from .keep import kept
 from .model import Compressed, Options
 from .signalled import signalled_profile
+from .weight import BYTES_A_PIXEL, jpeg_weight
 
 # File name endings and content types, by Pillow's name of the format (RFC 9649 for WebP, the AVIF specification).
 _KINDS: Final = {
@@ -36,6 +38,8 @@ _BLOCKS: Final = 64
 # Above this many pixels (32 MB a copy) the kept blocks weigh more than the faults that they save.
 _LARGE: Final = 8_000_000
 
+Room = Callable[[int], AbstractContextManager[object]]
+
 
 def tune_allocator(*, max_pixels: int) -> None:
     """Set up Pillow for this process, once, at start-up: keep image memory mapped, refuse bombs of over `max_pixels`.
@@ -43,20 +47,14 @@ def tune_allocator(*, max_pixels: int) -> None:
     `compress` is right without this, but slower, and then refuses pictures of more than 178 megapixels in any case.
     """
     _ALLOCATOR.set_blocks_max(_BLOCKS)
-    # Second line of defence, for sizes that decoders find only on their way; `open_header` is the first.
+    # Second line of defence, for sizes that decoders find only on their way; `opened` is the first.
     Image.MAX_IMAGE_PIXELS = max_pixels
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     # What Pillow warns of is some stranger's file, and stands in that image's error if it matters.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
-def compress(
-    data: bytes,
-    options: Options,
-    *,
-    max_pixels: int,
-    room: Callable[[int], AbstractContextManager[object]] = nullcontext,
-) -> Compressed:
+def compress(data: bytes, options: Options, *, max_pixels: int, room: Room = nullcontext) -> Compressed:
     """Return the picture in `data` as `options` say: upright, sRGB, no wider than `max_width`, without metadata.
 
     If that is larger than `data`, and `data` is itself upright, sRGB, narrow enough and of a type that browsers show,
@@ -66,12 +64,7 @@ def compress(
     Raises ImageError, with `not_an_image`, `unsupported_format`, `corrupt` or `too_many_pixels` (more than
     `max_pixels`, by the header).
     """
-    name, source, pixels = opened(data, options, max_pixels=max_pixels)
-    with room(pixels):
-        pressed = _transcoded(data, name, source, options)
-        del source  # what it holds, Pillow's way opens again
-        if pressed is None:
-            pressed = _through_pixels(data, options, max_pixels)
+    pressed = _transcoded(data, options, max_pixels, room) or _through_pixels(data, options, max_pixels, room)
     original = kept(pressed.source, data) if pressed.untouched and len(pressed.data) > len(data) else None
     extension, content_type = _KINDS[options.format.upper() if original is None else pressed.source]
     return Compressed(original or pressed.data, extension, content_type, *pressed.size, original is not None)
@@ -87,29 +80,39 @@ class _Pressed:
     untouched: bool
 
 
-def _transcoded(data: bytes, name: str, source: ImageFile, options: Options) -> _Pressed | None:
+def _transcoded(data: bytes, options: Options, max_pixels: int, room: Room) -> _Pressed | None:
     """Return a photograph of which nothing but the coding changes, or None: most that shops have are like that."""
-    if options.format != "jpeg" or name != "JPEG":
+    header = jpeg_header(data) if options.format == "jpeg" else None
+    if header is None or not _is_plain(header, options):
         return None
-    turn = orientation(source)
-    if turn != 1 or target_size(source.size, turn, options) != source.size:
+    pixels = math.prod(header.size)
+    if pixels > max_pixels:
         return None
-    if correction(source.mode, source.info.get("icc_profile")):
-        return None
-    coded = turbo.transcode(data, source.size, options.quality)
-    return _Pressed(coded, source.size, name, untouched=True) if coded else None
+    taken = jpeg_weight(len(header.mode) * pixels, pixels, is_progressive=header.is_progressive)
+    with room(math.ceil(taken / BYTES_A_PIXEL)):
+        coded = turbo.transcode(data, header.size, options.quality)
+    return _Pressed(coded, header.size, "JPEG", untouched=True) if coded else None
 
 
-def _through_pixels(data: bytes, options: Options, max_pixels: int) -> _Pressed:
+def _is_plain(header: JpegHeader, options: Options) -> bool:
+    """Return whether a JPEG is upright, sRGB, and of the size that it is to have."""
+    if orientation(header.exif) != 1 or correction(header.mode, header.profile):
+        return False
+    return target_size(header.size, 1, options) == header.size
+
+
+def _through_pixels(data: bytes, options: Options, max_pixels: int, room: Room) -> _Pressed:
     """Return any picture, decoded and encoded by Pillow."""
-    picture = _picture(data, options, max_pixels)
-    size, name, untouched, is_large = picture.image.size, picture.format, picture.untouched, picture.is_large
-    if is_large:
-        _ALLOCATOR.clear_cache()
-    pressed = encode(picture.image, options)
-    del picture
-    if is_large:
-        _ALLOCATOR.clear_cache()
+    # While it waits for room it holds nothing: it is opened again.
+    with room(opened(data, options, max_pixels=max_pixels)[2]):
+        picture = _picture(data, options, max_pixels)
+        size, name, untouched, is_large = picture.image.size, picture.format, picture.untouched, picture.is_large
+        if is_large:
+            _ALLOCATOR.clear_cache()
+        pressed = encode(picture.image, options)
+        del picture
+        if is_large:
+            _ALLOCATOR.clear_cache()
     return _Pressed(pressed, size, name, untouched)
 
 
@@ -131,7 +134,7 @@ def _picture(data: bytes, options: Options, max_pixels: int) -> _Picture:
     name, source = opened(data, options, max_pixels=max_pixels)[:2]
     size, profile = source.size, source.info.get("icc_profile") or signalled_profile(name, data)
     image = decode(source, options)
-    turn = orientation(source)
+    turn = orientation(source.info.get("exif"))
     del source
     target = target_size(size, turn, options)
     change = correction(image.mode, profile)

@@ -28,15 +28,17 @@ _ON_ITS_SIDE: Final = 5  # orientations from here on swap width and height
 _LONGEST_SIDE: Final[dict[OutputFormat, int]] = {"jpeg": 65500, "webp": 16383, "avif": 32768}
 
 
-def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8, that is still to be applied to `image`; 1 if it says none or nonsense.
+def orientation(block: bytes | None) -> int:
+    """Return the orientation, 1 to 8, that the EXIF `block` of a picture tells; 1 if it says none or nonsense.
 
     TIFF and HEIC decoders turn the picture themselves and have said so in their EXIF by then: ask after loading.
     An orientation in XMP alone is not applied; browsers do not either.
     """
+    if not block:
+        return 1
     exif = Image.Exif()
     try:
-        exif.load(image.info.get("exif", b""))
+        exif.load(block)
         turn = exif.get(ExifTags.Base.Orientation, 1)
     except PARSER_ERRORS:  # a damaged EXIF block must not cost the picture
         return 1
@@ -70,8 +72,8 @@ def target_size(size: tuple[int, int], turn: int, options: Options) -> tuple[int
 
 def loaded_size(image: ImageFile.ImageFile, options: Options) -> tuple[int, int]:
     """Return the size that `image` has when it is loaded after `shrink_on_load`."""
-    target = target_size(image.size, orientation(image), options) if image.format == "JPEG" else image.size
-    if target == image.size:
+    target = _shrunk(image, options)
+    if target is None:
         return image.size
     scale = min(image.width // target[0], image.height // target[1])
     step = next(step for step in _STEPS if step <= scale)
@@ -80,7 +82,14 @@ def loaded_size(image: ImageFile.ImageFile, options: Options) -> tuple[int, int]
 
 def shrink_on_load(image: ImageFile.ImageFile, options: Options) -> None:
     """Let the decoder of a JPEG leave out detail that `options` will not keep (to 1/2, 1/4 or 1/8 of each side)."""
-    if image.format == "JPEG":
-        target = target_size(image.size, orientation(image), options)
-        if target != image.size:
-            image.draft(None, target)
+    target = _shrunk(image, options)
+    if target is not None:
+        image.draft(None, target)
+
+
+def _shrunk(image: ImageFile.ImageFile, options: Options) -> tuple[int, int] | None:
+    """Return the size that a JPEG, whose decoder can help with it, is to be shrunk to; None for any other picture."""
+    if image.format != "JPEG":
+        return None
+    target = target_size(image.size, orientation(image.info.get("exif")), options)
+    return target if target != image.size else None

@@ -19,7 +19,7 @@ from imagepress.errors import ImageError, ImageErrorCode
 
 from .coded import avif_pixels, heic_pixels
 from .faults import judged
-from .model import Inspected, Options
+from .model import Options
 from .sniff import sniff
 from .strip.png import without_text
 from .weight import BYTES_A_PIXEL, weight
@@ -41,19 +41,13 @@ _PARSERS: Final[dict[str, type[ImageFile]]] = {
 _MAX_SCANS: Final = 500
 
 
-def inspect(data: bytes, options: Options | None = None, *, max_pixels: int) -> Inspected:
-    """Read the header of the picture in `data` and nothing else.
-
-    `options` tells what it will be compressed to, so that `pixels` can count what is really decoded. Raises
-    ImageError: `not_an_image`, `unsupported_format`, `corrupt`, or `too_many_pixels`: over `max_pixels` by its
-    header, or over what their memory holds of its kind.
-    """
-    name, image, pixels = opened(data, options or Options(), max_pixels=max_pixels)
-    return Inspected(name, image.width, image.height, pixels)
-
-
 def opened(data: bytes, options: Options, *, max_pixels: int) -> tuple[str, ImageFile, int]:
-    """Return the format of `data`, its lazy image, and the pixels to budget; raises ImageError like `inspect`."""
+    """Return the format of `data` (Pillow's name), its lazy image, and the pixels to budget for making `options` of it.
+
+    These are pixels of 12 bytes each: more than there are where a format takes more. Reads the header and nothing
+    else. Raises ImageError: `not_an_image`, `unsupported_format`, `corrupt`, or `too_many_pixels`: over `max_pixels`
+    by its header, or over what their memory holds of its kind.
+    """
     name = sniff(data)
     if name == "JPEG" and data.count(b"\xff\xda") > _MAX_SCANS:
         raise ImageError(ImageErrorCode.CORRUPT, f"The image has more than {_MAX_SCANS} scans")

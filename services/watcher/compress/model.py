@@ -18,19 +18,6 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspected:
-    """What a picture's header says: `format` (Pillow's name), `width` and `height` in pixels, as stored or as turned.
-
-    `pixels` is what a memory budget should count, of 12 bytes each: more than there are where a format takes more.
-    """
-
-    format: str
-    width: int
-    height: int
-    pixels: int
-
-
-@dataclass(frozen=True, slots=True)
 class Compressed:
     """A finished picture: its bytes, how to name and serve it, its size in pixels.
 

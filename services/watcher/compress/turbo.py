@@ -2,52 +2,32 @@
 
 Pillow decodes a photograph to RGB of four bytes a pixel, and its encoder turns that into luma and chroma again. Here
 the planes go from the one to the other: about half of the time, 1.5 bytes a pixel, and chroma is not resampled twice.
-
-Called through ctypes, which lets other threads run meanwhile: PyTurboJPEG wants libjpeg-turbo 3, which Debian does not
-have yet, and numpy. The functions are those of TurboJPEG 2.1, which 3.x keeps (https://libjpeg-turbo.org/Documentation).
+Where chroma is coded otherwise than it is written (4:2:0), RGB is made here, too: of three bytes, and copied once less.
 """
 
 from __future__ import annotations
 
 import ctypes
 import mmap
-import sys
 import threading
-from ctypes import POINTER, byref, c_char_p, c_int, c_ulong, c_void_p
+from ctypes import byref, c_int, c_ulong, c_void_p
 from functools import cache
-from itertools import accumulate
 from typing import Any, Final
 
-# The library is the system's (Debian: libturbojpeg0). Its soname has been the same since 2010.
-_LIBRARY: Final = "libturbojpeg.0.dylib" if sys.platform == "darwin" else "libturbojpeg.so.0"
+from . import libturbojpeg as tj
 
-# turbojpeg.h of version 2.1. Half chroma and no chroma: what nearly all photographs on the web have.
-_SAMP_420, _SAMP_GRAY = 2, 3
-_CS_YCBCR, _CS_GRAY = 1, 2
-_PLAIN: Final = frozenset({(_SAMP_420, _CS_YCBCR), (_SAMP_GRAY, _CS_GRAY)})
+# Half chroma and no chroma: what nearly all photographs on the web have.
+_PLAIN: Final = frozenset({(tj.SAMP_420, tj.CS_YCBCR), (tj.SAMP_GRAY, tj.CS_GRAY)})
+_COLOURED: Final = frozenset({tj.CS_YCBCR, tj.CS_RGB})
 # Accurate: what Pillow asks for, too. A complaint is for Pillow to judge; so is a bomb of scans.
-_NO_REALLOC, _ACCURATE, _STOP_ON_WARNING, _LIMIT_SCANS = 1024, 4096, 8192, 32768
-_DECODE: Final = _ACCURATE | _STOP_ON_WARNING | _LIMIT_SCANS
-_ENCODE: Final = _ACCURATE | _NO_REALLOC
+_DECODE: Final = tj.ACCURATE | tj.STOP_ON_WARNING | tj.LIMIT_SCANS
+_ENCODE: Final = tj.ACCURATE | tj.NO_REALLOC
+_UNPADDED: Final = 1  # bytes to a multiple of which the lines of a plane are filled up
+_AS_WIDE: Final = 0  # lines of pixels follow each other without a gap
+_RGB_BYTES: Final = 3
 
 # Memory that a thread keeps from picture to picture, since fresh pages cost time: enough for 4 megapixels.
 _KEPT_BYTES: Final = 20 << 20
-
-_Planes = c_void_p * 3
-# What is called: the type of the result, then those of the arguments.
-_FUNCTIONS: Final[dict[str, tuple[Any, ...]]] = {
-    "tjInitDecompress": (c_void_p,),
-    "tjInitCompress": (c_void_p,),
-    "tjDestroy": (c_int, c_void_p),
-    "tjPlaneSizeYUV": (c_ulong, *[c_int] * 5),
-    "tjBufSize": (c_ulong, *[c_int] * 3),
-    "tjDecompressHeader3": (c_int, c_void_p, c_char_p, c_ulong, *[POINTER(c_int)] * 4),
-    "tjDecompressToYUVPlanes": (c_int, c_void_p, c_char_p, c_ulong, _Planes, c_int, c_void_p, c_int, c_int),
-    "tjCompressFromYUVPlanes": (
-        *(c_int, c_void_p, _Planes, c_int, c_void_p, c_int, c_int),
-        *(POINTER(c_void_p), POINTER(c_ulong), c_int, c_int),
-    ),
-}
 
 
 def available() -> bool:
@@ -58,91 +38,92 @@ def available() -> bool:
 def transcode(data: bytes, size: tuple[int, int], quality: int) -> bytes | None:
     """Return the JPEG `data`, of `size` pixels (width, height), encoded again at `quality` (1 to 100).
 
-    None where this is not the way: the library is missing, the picture is neither grey nor of half chroma (4:2:0), or
-    its data gave reason to complain. May be called from several threads at once.
+    Grey stays grey, colours are written in 4:2:0. None where this is not the way: the library is missing, the picture
+    is neither grey nor YCbCr nor RGB, or its data gave reason to complain. May be called from several threads at once.
     """
     codec = _codec()
     return codec.transcode(data, size, quality) if codec else None
 
 
 class _Codec(threading.local):
-    """A decoder, an encoder and their memory; one of each a thread, for as long as the thread lives."""
+    """A decoder and an encoder, and their memory, which a thread keeps for as long as it lives."""
 
     def __init__(self, library: Any) -> None:
         self._library = library
-        self._kept = mmap.mmap(-1, mmap.PAGESIZE)
-        self._start()
-
-    def _start(self) -> None:
-        self._decoder = self._library.tjInitDecompress()
-        self._encoder = self._library.tjInitCompress()
-
-    def _start_anew(self) -> None:
-        """Take a fresh decoder and encoder: after an error the old ones may stand in the middle of something."""
-        self._library.tjDestroy(self._decoder)
-        self._library.tjDestroy(self._encoder)
-        self._start()
+        self._told = [c_int() for _ in range(4)]
+        self._tell = [byref(number) for number in self._told]
+        self._kept = _Memory(mmap.PAGESIZE)
 
     def transcode(self, data: bytes, size: tuple[int, int], quality: int) -> bytes | None:
-        sampling = self._sampling(data, size)
-        if sampling is None:
-            return None
-        number = 1 if sampling == _SAMP_GRAY else 3
-        planes = [self._library.tjPlaneSizeYUV(plane, size[0], 0, size[1], sampling) for plane in range(number)]
-        *offsets, end = accumulate(planes, initial=0)
-        room = self._library.tjBufSize(*size, sampling)
-        memory = self._memory(end + room)
-        address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-        starts = _Planes(*(address + offset for offset in offsets))
-        taken = self._press(data, size, sampling, starts, (address + end, room), quality)
-        if not taken:
-            self._start_anew()
-            return None
-        return memory[end : end + taken]
+        # New ones for each picture take a microsecond. Old ones would decode it by the last one's tables, had it none.
+        self._decoder, self._encoder = self._library.tjInitDecompress(), self._library.tjInitCompress()
+        try:
+            return self._transcoded(data, size, quality)
+        finally:
+            self._library.tjDestroy(self._decoder)
+            self._library.tjDestroy(self._encoder)
 
-    def _sampling(self, data: bytes, size: tuple[int, int]) -> int | None:
-        """Return the chroma subsampling of a plain picture that has, for this decoder too, the `size` expected."""
-        width, height, sampling, space = (c_int() for _ in range(4))
-        found = self._library.tjDecompressHeader3(
-            self._decoder, data, len(data), byref(width), byref(height), byref(sampling), byref(space)
-        )
-        if found != 0:
-            self._start_anew()
+    def _transcoded(self, data: bytes, size: tuple[int, int], quality: int) -> bytes | None:
+        if self._library.tjDecompressHeader3(self._decoder, data, len(data), *self._tell):
             return None
-        plain = (sampling.value, space.value) in _PLAIN and (width.value, height.value) == size
-        return sampling.value if plain else None
+        width, height, sampling, space = [number.value for number in self._told]
+        if (width, height) != size:
+            return None
+        if (sampling, space) in _PLAIN:
+            return self._by_planes(data, size, sampling, quality)
+        return self._by_pixels(data, size, quality) if space in _COLOURED else None
 
-    def _press(
-        self, data: bytes, size: tuple[int, int], sampling: int, planes: Any, target: tuple[int, int], quality: int
-    ) -> int:
-        """Decode into `planes`, and encode from there to `target` (address, bytes); return the bytes written or 0."""
+    def _by_planes(self, data: bytes, size: tuple[int, int], sampling: int, quality: int) -> bytes | None:
+        """Take the planes as they are coded, and code them again."""
         width, height = size
-        if self._library.tjDecompressToYUVPlanes(self._decoder, data, len(data), planes, width, None, height, _DECODE):
-            return 0
-        start, taken = c_void_p(target[0]), c_ulong(target[1])
-        if self._library.tjCompressFromYUVPlanes(
-            self._encoder, planes, width, None, height, sampling, byref(start), byref(taken), quality, _ENCODE
-        ):
-            return 0
-        return taken.value
+        planes = self._library.tjBufSizeYUV2(width, _UNPADDED, height, sampling)
+        memory, pressed, taken = self._room(planes, size, sampling)
+        layout = memory.address, width, _UNPADDED, height
+        failed = self._library.tjDecompressToYUV2(self._decoder, data, len(data), *layout, _DECODE)
+        failed = failed or self._library.tjCompressFromYUV(
+            self._encoder, *layout, sampling, byref(pressed), byref(taken), quality, _ENCODE
+        )
+        return None if failed else memory.content[planes : planes + taken.value]
 
-    def _memory(self, wanted: int) -> mmap.mmap:
-        """Return at least `wanted` bytes; of more than `_KEPT_BYTES` nothing is kept. Untouched pages cost nothing."""
-        if wanted > _KEPT_BYTES:
-            return mmap.mmap(-1, wanted)
-        if wanted > len(self._kept):
-            self._kept = mmap.mmap(-1, wanted)
-        return self._kept
+    def _by_pixels(self, data: bytes, size: tuple[int, int], quality: int) -> bytes | None:
+        """Decode to RGB, from whichever subsampling, and encode to 4:2:0."""
+        width, height = size
+        pixels = _RGB_BYTES * width * height
+        memory, pressed, taken = self._room(pixels, size, tj.SAMP_420)
+        layout = memory.address, width, _AS_WIDE, height, tj.PIXELS_RGB
+        failed = self._library.tjDecompress2(self._decoder, data, len(data), *layout, _DECODE)
+        failed = failed or self._library.tjCompress2(
+            self._encoder, *layout, byref(pressed), byref(taken), tj.SAMP_420, quality, _ENCODE
+        )
+        return None if failed else memory.content[pixels : pixels + taken.value]
+
+    def _room(self, between: int, size: tuple[int, int], sampling: int) -> tuple[_Memory, c_void_p, c_ulong]:
+        """Return memory for what is `between` the codecs and, behind that, for the file: its address and its size.
+
+        Of more than `_KEPT_BYTES` nothing is kept. Untouched pages cost nothing.
+        """
+        most = self._library.tjBufSize(*size, sampling)
+        memory, wanted = self._kept, between + most
+        if wanted > memory.size:
+            memory = _Memory(wanted)
+            if wanted <= _KEPT_BYTES:
+                self._kept = memory
+        return memory, c_void_p(memory.address + between), c_ulong(most)
+
+
+class _Memory:
+    """Memory of `size` bytes, with its address."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.content = mmap.mmap(-1, size)
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.content))
 
 
 @cache
 def _codec() -> _Codec | None:
     """Load the library, at the first picture; None where it is not installed."""
     try:
-        library = ctypes.CDLL(_LIBRARY)
+        return _Codec(tj.load(tj.NAME))
     except OSError:
         return None
-    for name, (result, *arguments) in _FUNCTIONS.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-    return _Codec(library)

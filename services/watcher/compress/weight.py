@@ -39,14 +39,16 @@ def weight(image: ImageFile, claimed: int, data: bytes, options: Options) -> int
     # Whether it lies on its side is not known before it is loaded, and matters only under a limit of its width.
     target = min(loaded, max(math.prod(target_size(image.size, turn, options)) for turn in (1, 6)))
     encoding = target * _ENCODING[options.format][image.has_transparency_data]
-    decoding = _jpeg(image, loaded) if image.format == "JPEG" else _decoding(image, claimed, data)
-    return math.ceil(max(decoding, encoding))
+    return math.ceil(max(_decoding(image, claimed, loaded, data), encoding))
 
 
-def _decoding(image: ImageFile, claimed: int, data: bytes) -> float:
+def _decoding(image: ImageFile, claimed: int, loaded: int, data: bytes) -> float:
     """Return the most bytes while `image` is decoded, turned, and brought to sRGB."""
     clear = image.has_transparency_data
     match image.format:
+        case "JPEG":
+            samples = len(image.getbands()) * image.width * image.height
+            return jpeg_weight(samples, loaded, is_progressive="progressive" in image.info)
         case "TIFF" if isinstance(image, TiffImageFile):
             # Numbers beyond 8 bits pass through 32; a strip or a tile is unpacked whole.
             return max(claimed * (_TWO + 1), claimed * _ONE + _strip_bytes(image))
@@ -61,10 +63,12 @@ def _decoding(image: ImageFile, claimed: int, data: bytes) -> float:
     return claimed * _TWO
 
 
-def _jpeg(image: ImageFile, loaded: int) -> float:
-    """A progressive JPEG keeps the coefficients of the whole picture, 2 bytes each, however small it is decoded."""
-    coefficients = 2 * len(image.getbands()) * image.width * image.height if "progressive" in image.info else 0
-    return max(loaded * _TWO, loaded * _ONE + coefficients)
+def jpeg_weight(samples: int, loaded: int, *, is_progressive: bool) -> float:
+    """Return the most bytes while a JPEG of so many `samples` is decoded to `loaded` pixels.
+
+    A progressive one keeps the coefficients of the whole picture, 2 bytes each, however small it is decoded.
+    """
+    return max(loaded * _TWO, loaded * _ONE + 2 * samples * is_progressive)
 
 
 def _strip_bytes(image: TiffImageFile) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from functools import cache
 from io import BytesIO
 from typing import Any
@@ -11,7 +12,8 @@ import numpy.typing as npt
 from PIL import ExifTags, Image
 from pillow_heif import register_heif_opener
 
-from services.watcher.compress import Compressed, Options, compress
+from services.watcher.compress import Compressed, Options, compress, inspect
+from services.watcher.compress import libturbojpeg as tj
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,6 +57,20 @@ def saved(picture: Image.Image, kind: str, **how: Any) -> bytes:
     return out.getvalue()
 
 
+def subsampled(picture: Image.Image, sampling: str) -> bytes:
+    """A JPEG of `picture` (RGB) in a subsampling that Pillow reads, but does not write."""
+    library, number = tj.load(tj.NAME), {"4:4:0": 4, "4:1:1": 5}[sampling]  # enum TJSAMP
+    room = library.tjBufSize(*picture.size, number)
+    memory, size = ctypes.create_string_buffer(room), ctypes.c_ulong(room)
+    at, encoder = ctypes.c_void_p(ctypes.addressof(memory)), library.tjInitCompress()
+    layout = picture.width, 0, picture.height, tj.PIXELS_RGB
+    how = number, 95, tj.ACCURATE | tj.NO_REALLOC
+    failed = library.tjCompress2(encoder, picture.tobytes(), *layout, ctypes.byref(at), ctypes.byref(size), *how)
+    library.tjDestroy(encoder)
+    assert not failed
+    return memory.raw[: size.value]
+
+
 def opened(data: bytes) -> Image.Image:
     picture = Image.open(BytesIO(data))
     picture.load()
@@ -63,6 +79,12 @@ def opened(data: bytes) -> Image.Image:
 
 def pressed(data: bytes, options: Options = SHARP) -> Compressed:
     return compress(data, options, max_pixels=MAX_PIXELS)
+
+
+def header(data: bytes, options: Options = SHARP, max_pixels: int = MAX_PIXELS) -> tuple[str, int, int, int]:
+    """What is judged before a pixel is decoded: the format, the size, and the pixels that room is wanted for."""
+    name, picture, wanted = inspect.opened(data, options, max_pixels=max_pixels)
+    return name, *picture.size, wanted
 
 
 def pixels(result: Compressed, mode: str = "RGB") -> Floats:

@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from imagepress.errors import ImageError
-from services.watcher.compress import Options, compress, inspect
+from services.watcher.compress import Options, compress
 from services.watcher.compress.coded import avif_pixels
+from services.watcher.compress.inspect import opened
 
-from .pictures import MAX_PIXELS, image, saved, scene
+from .pictures import MAX_PIXELS, header, image, saved, scene
 
 WIDTH, HEIGHT = 160, 112
 PLAIN = saved(image(scene(WIDTH, HEIGHT)), "AVIF")
@@ -90,11 +91,11 @@ def test_a_file_that_claims_to_be_smaller_than_it_is_is_refused() -> None:
     honest = saved(Image.new("RGB", (2100, 2100)), "AVIF", speed=10)
     lie = honest.replace(struct.pack(">II", 2100, 2100), struct.pack(">II", WIDTH, HEIGHT))
     assert lie != honest
-    for work in (inspect, lambda data, max_pixels: compress(data, Options(), max_pixels=max_pixels)):
+    for work in (opened, compress):
         with pytest.raises(ImageError, match="4410000 pixels") as refused:
-            work(lie, max_pixels=MAX_PIXELS)
+            work(lie, Options(), max_pixels=MAX_PIXELS)
         assert refused.value.code == "too_many_pixels"
-    assert inspect(lie, max_pixels=6_000_000).pixels > 4_410_000
+    assert header(lie, max_pixels=6_000_000)[-1] > 4_410_000
 
 
 @pytest.mark.parametrize(("sequence", "frame"), SEQUENCES.values(), ids=SEQUENCES)
@@ -141,5 +142,5 @@ DAMAGED = {
 def test_what_makes_no_sense_is_corrupt(data: bytes) -> None:
     """A file whose boxes or units cannot be followed is refused without being decoded."""
     with pytest.raises(ImageError) as refused:
-        inspect(data, max_pixels=MAX_PIXELS)
+        header(data)
     assert refused.value.code == "corrupt"

@@ -11,7 +11,7 @@ from PIL import Image
 
 from services.watcher.compress import Options, turbo
 
-from .pictures import SHARP, Floats, assert_same, grey, image, opened, pixels, pressed, saved, scene
+from .pictures import SHARP, Floats, assert_same, grey, image, opened, pixels, pressed, saved, scene, subsampled
 from .test_transparency import chunk
 
 RGB = scene()
@@ -44,12 +44,15 @@ def corpus() -> Iterator[Any]:
         yield pytest.param(saved(image(GREY), kind, **how), GREY, id=f"{kind}-L")
     variants: dict[str, dict[str, Any]] = {
         "progressive": {"progressive": True},
-        "444": {"subsampling": 0},
+        "4:4:4": {"subsampling": 0},
+        "4:2:2": {"subsampling": 1},
         "rgb": {"keep_rgb": True},
         "restarts": {"restart_marker_rows": 1},
     }
     for name, how in variants.items():
         yield pytest.param(saved(colour, "JPEG", **lossy, **how), RGB, id=f"JPEG-{name}")
+    for sampling in ("4:4:0", "4:1:1"):
+        yield pytest.param(subsampled(colour, sampling), RGB, id=f"JPEG-{sampling}")
     yield pytest.param(saved(inks()[0], "JPEG", **lossy), inks()[1], id="JPEG-CMYK")
     yield pytest.param(saved(colour, "WEBP", lossless=True), RGB, id="WEBP-lossless")
     for kind in ("PNG", "TIFF", "BMP", "GIF"):

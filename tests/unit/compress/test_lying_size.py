@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 from imagepress.errors import ImageError
-from services.watcher.compress import Options, compress, inspect
+from services.watcher.compress import Options, compress
 from services.watcher.compress.coded import heic_pixels
 from services.watcher.compress.coded.hevc import picture_pixels
+from services.watcher.compress.inspect import opened
 
-from .pictures import MAX_PIXELS, image, saved, scene
+from .pictures import header, image, saved, scene
 from .test_coded_size import bits
 
 WIDTH, HEIGHT = 160, 112
@@ -65,9 +66,9 @@ def test_a_heic_that_claims_to_be_smaller_than_it_is_is_refused() -> None:
     """A picture of 1,200 x 800 in a file that says 160 x 112 is refused by its header."""
     lie = LARGE.replace(struct.pack(">II", 1200, 800), struct.pack(">II", WIDTH, HEIGHT))
     assert lie != LARGE
-    for work in (inspect, lambda data, max_pixels: compress(data, Options(), max_pixels=max_pixels)):
+    for work in (opened, compress):
         with pytest.raises(ImageError, match="960000 pixels") as refused:
-            work(lie, max_pixels=900_000)
+            work(lie, Options(), max_pixels=900_000)
         assert refused.value.code == "too_many_pixels"
 
 
@@ -112,6 +113,6 @@ def test_a_frame_larger_than_its_canvas_is_corrupt(data: bytes) -> None:
 def test_a_gif_is_as_large_as_its_frame() -> None:
     """A frame that reaches beyond a small screen counts with all its pixels."""
     data = gif_screen(saved(Image.new("P", (WIDTH, HEIGHT)), "GIF"))
-    assert inspect(data, max_pixels=MAX_PIXELS).width == WIDTH
+    assert header(data)[1] == WIDTH
     with pytest.raises(ImageError, match=f"{WIDTH * HEIGHT} pixels"):
-        inspect(data, max_pixels=16 * 16)
+        header(data, max_pixels=16 * 16)

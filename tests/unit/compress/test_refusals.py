@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from imagepress.errors import ImageError
-from services.watcher.compress import Options, compress, inspect
+from services.watcher.compress import Options, compress
 
-from .pictures import MAX_PIXELS, assert_same, image, opened, pixels, pressed, saved, scene
+from .pictures import MAX_PIXELS, assert_same, header, image, opened, pixels, pressed, saved, scene
 from .test_transparency import chunk
 
 NOT_AN_IMAGE = {
@@ -131,7 +131,7 @@ def test_refused_files_say_why(code: str, data: bytes) -> None:
 def test_bombs_are_refused_by_their_header(data: bytes) -> None:
     """Too many pixels are seen without decoding one of them."""
     with pytest.raises(ImageError) as refused:
-        inspect(data, max_pixels=MAX_PIXELS)
+        header(data)
     assert refused.value.code == "too_many_pixels"
 
 

@@ -8,12 +8,13 @@ import pytest
 from PIL import Image
 
 from imagepress.errors import ImageError
-from services.watcher.compress import Inspected, Options, compress, inspect, tune_allocator
+from services.watcher.compress import Options, compress, tune_allocator
 from services.watcher.compress.decode import decode
 from services.watcher.compress.geometry import loaded_size
 from services.watcher.compress.inspect import opened
+from tests.support.weighing import Asked
 
-from .pictures import MAX_PIXELS, SHARP, Floats, assert_same, exif, image, pixels, pressed, saved, scene
+from .pictures import MAX_PIXELS, SHARP, Floats, assert_same, exif, header, image, pixels, pressed, saved, scene
 
 
 def averaged(picture: Floats, factor: int) -> Floats:
@@ -53,7 +54,9 @@ def test_a_picture_too_long_for_the_format_is_shrunk(options: Options, size: tup
 @pytest.mark.parametrize(
     ("how", "options", "loaded", "bytes_a_pixel"),
     [
-        ({}, None, 800 * 400, 8.5),
+        ({}, Options(), 800 * 400, 8.5),
+        ({"progressive": True}, Options(), 800 * 400, 10.5),
+        ({"exif": exif(6)}, Options(), 800 * 400, 8.5),
         ({}, Options(format="webp"), 800 * 400, 11.7),
         ({}, Options(max_width=100), 100 * 50, 8.5),
         ({}, Options(max_width=150), 200 * 100, 8.5),
@@ -62,12 +65,13 @@ def test_a_picture_too_long_for_the_format_is_shrunk(options: Options, size: tup
         ({"progressive": True}, Options(max_width=100), 800 * 400, 6 + 4.5 / 64),
     ],
 )
-def test_inspection_weighs_what_will_be_decoded(
-    how: dict[str, object], options: Options | None, loaded: int, bytes_a_pixel: float
+def test_room_is_asked_for_what_will_be_decoded(
+    how: dict[str, object], options: Options, loaded: int, bytes_a_pixel: float
 ) -> None:
     """Shrink-on-load is counted, and the coefficients that a progressive JPEG keeps however small it gets."""
-    seen = inspect(saved(image(scene(800, 400)), "JPEG", **how), options, max_pixels=MAX_PIXELS)
-    assert seen == Inspected("JPEG", 800, 400, math.ceil(loaded * bytes_a_pixel / 12))
+    asked = Asked()
+    compress(saved(image(scene(800, 400)), "JPEG", **how), options, max_pixels=MAX_PIXELS, room=asked.hold)
+    assert asked.pixels == [math.ceil(loaded * bytes_a_pixel / 12)]
 
 
 @pytest.mark.parametrize("width", [99, 100, 101, 133, 199, 200, 399, 400, 401, 799])
@@ -107,8 +111,7 @@ def test_what_takes_more_memory_has_a_limit_of_its_own(kind: str, mode: str, wan
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC"])
 def test_inspection_reads_every_format(kind: str) -> None:
     """Format and size are known from the header."""
-    seen = inspect(saved(image(scene()), kind), max_pixels=MAX_PIXELS)
-    assert (seen.format, seen.width, seen.height) == ("HEIF" if kind == "HEIC" else kind, 160, 112)
+    assert header(saved(image(scene()), kind))[:3] == ("HEIF" if kind == "HEIC" else kind, 160, 112)
 
 
 def test_large_pictures_leave_nothing_in_the_block_cache(monkeypatch: pytest.MonkeyPatch) -> None:
