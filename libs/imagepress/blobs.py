@@ -76,7 +76,8 @@ class Blobs:
         try:
             if storage_url.startswith("file://"):
                 self._folder = Folder(Path(storage_url.removeprefix("file://")).resolve())
-                self._store: ObjectStore = LocalStore(self._folder.root)
+                # The last image of a request takes the request's folder with it.
+                self._store: ObjectStore = LocalStore(self._folder.root, automatic_cleanup=True)
             else:
                 self._store = from_url(storage_url, client_options=_CLIENT, retry_config=_RETRIES)
         except (BaseError, OSError, ValueError) as error:

@@ -66,7 +66,6 @@ def create_app(settings: IngestSettings, stop: Stop | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        logs.configure(service="ingest", level=settings.log_level, log_format=settings.log_format)
         if not settings.api_keys:
             log.warning("open to everybody: no API_KEYS are set")
         if settings.api_keys.weak:
@@ -117,6 +116,8 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(name)
     try:
-        return create_app(load(IngestSettings))
+        settings = load(IngestSettings)
+        logs.configure(service="ingest", level=settings.log_level, log_format=settings.log_format)
+        return create_app(settings)
     except StartupError as error:
         raise SystemExit(f"cannot start: {error}") from None

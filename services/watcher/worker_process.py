@@ -87,12 +87,12 @@ class WorkerProcess:
             await self._stop.race(asyncio.wait({exited}))
             if self._stop.is_set:
                 await self._end(process)
-        except asyncio.CancelledError:  # a second signal: at once
-            process.kill()
-            raise
         finally:
             listening.cancel()
             self._bell.close()
+            if process.returncode is None:  # it takes too long, or a second signal came: at once
+                process.kill()
+                await process.wait()
         return process.returncode
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
@@ -100,14 +100,10 @@ class WorkerProcess:
             self.was_ready = await reader.read(1) == READY or self.was_ready
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
-        """Close the worker's standard input, which asks it to stop; kill it where it does not."""
+        """Close the worker's standard input, which asks it to stop, and wait while there is time."""
         if self._bell is not None:
             self._bell.close()
         try:
             await asyncio.wait_for(process.wait(), 0.9 * self._settings.drain_seconds)  # it finishes before
         except TimeoutError:
             log.error("a worker did not stop in time and is killed", number=self._number)
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()

@@ -64,8 +64,6 @@ def _tell(outcome: Outcome) -> None:
         print(f"WRONG {violation.kind}: {violation.where}: {violation.what}")
     for line in outcome.died:
         print(f"DIED {line}")
-    for path in outcome.stray[:10]:
-        print(f"stray: {path}")
     print(f"blows: {dict(outcome.blows.most_common())}")
     print(json.dumps(outcome.summary()))
 

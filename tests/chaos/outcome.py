@@ -31,8 +31,8 @@ class Outcome:
     retried: int
     seconds: float
     violations: list[Violation]
-    stray: list[str]
-    """Files that nothing points to, as they are allowed."""
+    stray: dict[str, list[str]]
+    """Files that nothing points to, as they are allowed, by their cause."""
     died: list[str]
     """What services said that ended by an error of their own."""
     blows: Counter[str] = field(default_factory=Counter)
@@ -55,6 +55,6 @@ class Outcome:
             "retried": self.retried,
             **{kind.value: found[kind] for kind in Kind},
             "died": len(self.died),
-            "stray": len(self.stray),
+            **{f"stray_{cause}": len(paths) for cause, paths in self.stray.items()},
             "seconds": round(self.seconds, 1),
         }

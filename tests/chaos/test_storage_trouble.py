@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -52,9 +53,18 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         yield made
 
 
-async def _begin(system: dict[str, Service], origin: Origin, early: int) -> tuple[str, asyncio.Event]:
-    """Start ingest and watcher and upload; return the request id, with `early` images stored, and the others' gate."""
-    await asyncio.gather(system["ingest"].start(), system["watcher"].start())
+async def _start(service: Service, store: Store) -> None:
+    await service.spawn(*store.enter, sys.executable, "-m", f"services.{service.name}")
+    await service.until_ready()
+
+
+async def _begin(system: dict[str, Service], origin: Origin, store: Store) -> tuple[str, asyncio.Event]:
+    """Start ingest and watcher and upload; return the request id, with `EARLY` images stored, and the others' gate.
+
+    Where the store forgets what it has, none is stored.
+    """
+    early = 0 if store.forgets else EARLY
+    await asyncio.gather(*(_start(system[name], store) for name in ("ingest", "watcher")))
     gate = hold_back(origin, range(early, IMAGES))
     request_id = await upload(system["ingest"], csv_of([origin.url(f"/{n}") for n in range(IMAGES)]))
     await until_done(system["ingest"], request_id, early)
@@ -82,10 +92,10 @@ async def test_batches_rest_while_the_store_refuses_and_succeed_when_it_is_back(
 ) -> None:
     """In the middle of a request the store refuses, then is back: every image succeeds, and no process died of it."""
     async with services({**environment, **FAST, **store.environment}, tmp_path) as system:
-        request_id, gate = await _begin(system, origin, 0 if store.forgets else EARLY)
+        request_id, gate = await _begin(system, origin, store)
         workers = children_of(system["watcher"].process.pid)
         outages = Outages.from_now(tmp_path)
-        with store.refusing(system["watcher"]):
+        with store.refusing():
             gate.set()
             await _until_resting(database, request_id)
             assert (await status_of(system["ingest"], request_id))["status"] == "processing"
@@ -106,8 +116,8 @@ async def test_images_fail_with_the_reason_when_the_store_stays_away(
     """With MAX_CLAIMS used up the rest fails as `storage`, the request ends, and what was stored before stays."""
     early = 0 if store.forgets else EARLY
     async with services({**environment, **FAST, **store.environment, "MAX_CLAIMS": "2"}, tmp_path) as system:
-        request_id, gate = await _begin(system, origin, early)
-        with store.refusing(system["watcher"]):
+        request_id, gate = await _begin(system, origin, store)
+        with store.refusing():
             gate.set()
             status = await until_ended(system["ingest"], request_id)
         assert status["status"] == ("completed" if early else "failed")

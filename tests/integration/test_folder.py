@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from imagepress.blobs import Blobs
 from imagepress.folder import STAGING, STRAY_AFTER_SECONDS, Folder
 from tests.support.extents import waits_in_memory
 
 
 def _files(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+def _folders(root: Path) -> list[str]:
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_dir())
 
 
 def test_a_file_is_stored_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -23,6 +28,18 @@ def test_a_file_is_stored_whole_and_nothing_else_is_left(tmp_path: Path) -> None
     folder.put("r/a.jpg", b"two")
     assert (tmp_path / "r/a.jpg").read_bytes() == b"two"
     assert _files(tmp_path) == ["r/a.jpg"]
+
+
+async def test_what_is_deleted_leaves_no_empty_folder(tmp_path: Path) -> None:
+    """With its last image the folder of a request goes, but never the root: it may be a mount."""
+    blobs = Blobs(f"file://{tmp_path}/images")
+    for path in ("r/a.jpg", "r/b.jpg", "s/a.jpg"):
+        await blobs.put(path, b"one")
+    (tmp_path / "images" / STAGING).rmdir()
+    assert await blobs.delete_under("r") == 2
+    assert _folders(tmp_path) == ["images", "images/s"]
+    assert await blobs.delete_under("s") == 1
+    assert _folders(tmp_path) == ["images"]
 
 
 def test_a_root_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:

@@ -8,13 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import structlog
 
 from deploy.local.mongod import find_mongod
 from deploy.local.processes import free_port
 from imagepress.errors import StartupError
 from imagepress.mongo import connected
 from imagepress.settings import CommonSettings
+from services.ingest.settings import IngestSettings
 from tests.conftest import MakeSettings
+from tests.support.api import serving
 from tests.support.processes import ROOT, Service
 
 SERVICES = ("ingest", "watcher", "notifier")
@@ -93,7 +96,7 @@ def test_uvicorn_alone_tells_the_same(tmp_path: Path) -> None:
 
 
 async def test_uvicorn_serves_the_ingest(environment: dict[str, str], tmp_path: Path) -> None:
-    """The same application under uvicorn's own command is ready and stops on SIGTERM with status 0."""
+    """The same application under uvicorn's own command is ready, logs as ever, and stops on SIGTERM with status 0."""
     port = free_port()
     service = Service("ingest", environment, port=port, folder=tmp_path, log=tmp_path / "log")
     await service.spawn(sys.executable, "-m", "uvicorn", "services.ingest.app:app", "--port", str(port))
@@ -102,6 +105,14 @@ async def test_uvicorn_serves_the_ingest(environment: dict[str, str], tmp_path: 
     finally:
         await service.stop()
     assert service.process.returncode in (0, -15), service.said()
+    assert '"service": "ingest"' in service.said()
+
+
+async def test_an_application_leaves_the_logs_of_its_process_alone(make_settings: MakeSettings) -> None:
+    """Who starts a process sets up its logs; an application that runs in it does not."""
+    before = structlog.get_config()
+    async with serving(make_settings(IngestSettings)):
+        assert structlog.get_config() == before
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -16,8 +16,10 @@ import socket
 import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+
+from tests.support.listening import listening
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[bool]]
 
@@ -55,7 +57,8 @@ class Origin:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer what comes in on one connection."""
         self.connections += 1
         kept = True
         while kept and (seen := await read_head(reader)):
@@ -85,29 +88,8 @@ async def read_head(reader: asyncio.StreamReader) -> Seen | None:
 async def serve_origin(answers: Mapping[str, Answer] | None = None, host: str = "127.0.0.1") -> AsyncIterator[Origin]:
     """Serve `answers` (path to answer) on a free port until the context ends, then cut every connection."""
     origin = Origin(dict(answers or {}))
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
-            with suppress(ConnectionError):  # clients hang up as they like
-                await origin._serve(reader, writer)
-        finally:
-            tasks.discard(task)
-            writer.close()
-
-    server = await asyncio.start_server(connected, host, 0)
-    origin.port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(origin.serve, host) as origin.port:
         yield origin
-    finally:
-        server.close()
-        for task in tuple(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()
 
 
 def body(content: bytes, kind: str = "image/jpeg", code: int = 200, headers: Mapping[str, str] | None = None) -> Answer:

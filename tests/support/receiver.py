@@ -11,10 +11,11 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.listening import listening
 from tests.support.origin import Answer, read_head, status
 
 
@@ -59,27 +60,5 @@ class Receiver:
 async def serve_receiver(answer: Answer | None = None, host: str = "127.0.0.1") -> AsyncIterator[Receiver]:
     """Receive on a free port until the context ends, then cut every connection."""
     receiver = Receiver(answer or status(200))
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
-            # Clients hang up as they like; and asyncio itself would complain of a handler that was cancelled (3.11).
-            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                await receiver.serve(reader, writer)
-        finally:
-            tasks.discard(task)
-            writer.close()
-
-    server = await asyncio.start_server(connected, host, 0, backlog=1024)
-    receiver.port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(receiver.serve, host) as receiver.port:
         yield receiver
-    finally:
-        server.close()
-        for task in tuple(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()

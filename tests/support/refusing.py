@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -11,24 +10,26 @@ from typing import Final
 
 import httpx
 
-from tests.bench.system import children_of
 from tests.support.object_store import ObjectStore, serve_s3
-from tests.support.processes import Service
+from tests.support.small_disk import small_disk
 
-LIMIT_BYTES: Final = 65536
-"""What a file may have while the disk is full: far above the logs of the tests, and below large pictures."""
+DISK_SIZE: Final = "16m"
+"""Room for the images of a test, twice over."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """A store: how a service finds it, and what makes it refuse a running watcher."""
+    """A store: how a service finds it, and what makes it refuse."""
 
-    refusing: Callable[[Service], AbstractContextManager[None]]
+    refusing: Callable[[], AbstractContextManager[None]]
+    """Makes it refuse for a while, whoever uses it."""
     reason: str
     """What clients are told."""
     environment: dict[str, str] = field(default_factory=dict)
     forgets: bool = False
     """Whether it has lost all images afterwards."""
+    enter: tuple[str, ...] = ()
+    """The command, if any, that runs a service where the store is found."""
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def folder_that_goes(folder: Path) -> Iterator[Store]:
     """Keep images in `folder`, in whose place there is a file then: every write fails, for root too."""
 
     @contextmanager
-    def refusing(_watcher: Service) -> Iterator[None]:
+    def refusing() -> Iterator[None]:
         images, aside = folder / "images", folder / "aside"
         images.rename(aside)
         images.write_bytes(b"")
@@ -50,25 +51,10 @@ def folder_that_goes(folder: Path) -> Iterator[Store]:
 
 
 @contextmanager
-def disk_that_is_full(_folder: Path) -> Iterator[Store]:
-    """Let the kernel break off every write of the watcher beyond a limit.
-
-    A disk that is full does the same under another number (ENOSPC), but takes a mount, which not everyone may make.
-    """
-
-    @contextmanager
-    def refusing(watcher: Service) -> Iterator[None]:
-        pids = [watcher.process.pid, *children_of(watcher.process.pid)]
-        before = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids}
-        for pid, (_, hard) in before.items():
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (LIMIT_BYTES, hard))
-        try:
-            yield
-        finally:
-            for pid, limits in before.items():
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
-
-    yield Store(refusing, "file too large")
+def disk_that_is_full(folder: Path) -> Iterator[Store]:
+    """Keep images on a small disk of their own, of which no block is free then."""
+    with small_disk(folder / "images", DISK_SIZE) as disk:
+        yield Store(disk.full, "no space left on device", enter=disk.enter)
 
 
 @contextmanager
@@ -80,7 +66,7 @@ def object_store_that_denies(folder: Path) -> Iterator[Store]:
     with serve_s3(folder) as s3:
 
         @contextmanager
-        def refusing(_watcher: Service) -> Iterator[None]:
+        def refusing() -> Iterator[None]:
             _check_after(s3, calls=0)
             try:
                 yield
@@ -101,7 +87,7 @@ def object_store_that_is_away(folder: Path) -> Iterator[Store]:
         s3 = running.enter_context(serve_s3(folder))
 
         @contextmanager
-        def refusing(_watcher: Service) -> Iterator[None]:
+        def refusing() -> Iterator[None]:
             running.close()
             try:
                 yield

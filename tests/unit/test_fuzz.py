@@ -20,8 +20,8 @@ def no_quote_after_comma(data: bytes) -> None:
 
 
 def no_large_width(data: bytes) -> None:
-    """A planted fault: a decoder that fails for a PNG that says it is wider than two billion pixels."""
-    if data[12:16] == b"IHDR" and data[16] >= 0x7F:
+    """A planted fault: a decoder that fails for a PNG that says it is wider than 16 million pixels."""
+    if data[12:16] == b"IHDR" and data[16]:
         raise ZeroDivisionError
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 
 from imagepress.folder import STAGING
 from tests.chaos.facts import BatchFact, Facts, RequestFact
@@ -30,14 +31,17 @@ def check(facts: Facts) -> list[Violation]:
     ]
 
 
-def strays(facts: Facts) -> list[str]:
-    """Return files that nothing points to, as they are allowed, and counted apart.
+def strays(facts: Facts) -> dict[str, list[str]]:
+    """Return files that nothing points to, as they are allowed, by their cause.
 
-    What a killed process was just writing, which a folder stages apart for the sweep to find (`imagepress.folder`); and
-    images that were stored when a cancellation came, which go with their request.
+    `half_written`: what a killed process was just writing, which a folder stages apart for the sweep to find
+    (`imagepress.folder`). `cancelled`: images in the hands of workers when a cancellation came, stored before or within
+    a heartbeat after it: hundreds where a giant is cancelled half-way. A retry finds them; else they go with their
+    request.
     """
     cut_off = tuple(name for request in facts.requests for _, name in never_done(request))
-    return sorted(path for path in facts.files if path.startswith((f"{STAGING}/", *cut_off)))
+    beginnings = {"half_written": (f"{STAGING}/",), "cancelled": cut_off}
+    return {cause: sorted(path for path in facts.files if path.startswith(by)) for cause, by in beginnings.items()}
 
 
 def _accepted(facts: Facts) -> Iterator[Violation]:
@@ -91,5 +95,5 @@ def _left_behind(facts: Facts) -> Iterator[Violation]:
     for batch in facts.strange_batches:
         yield Violation(Kind.ORPHANS, batch, "a batch without a request")
     named = {image.blob for request in facts.requests for batch in request.batches for image in batch.images}
-    for path in sorted(facts.files.keys() - named - set(strays(facts))):
+    for path in sorted(facts.files.keys() - named - set(chain(*strays(facts).values()))):
         yield Violation(Kind.ORPHANS, path, "a file that nothing points to")
