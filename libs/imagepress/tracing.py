@@ -68,8 +68,10 @@ def carrier() -> dict[str, str]:
 
 
 def close() -> None:
-    """Send what has not been sent yet, within `CLOSE_SECONDS`."""
+    """Send what has not been sent yet, within `CLOSE_SECONDS`, and trace no more; harmless where nothing is traced."""
+    global _provider
     if _provider is not None:
         closing = threading.Thread(target=_provider.shutdown, daemon=True)
+        _provider = None
         closing.start()
         closing.join(CLOSE_SECONDS)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from imagepress import logs, tracing
+from imagepress import logs
 from imagepress.errors import StartupError
 from imagepress.lifecycle import Stop, leave, run_service
 from imagepress.settings import load
@@ -71,7 +71,6 @@ def main() -> int:
     logs.configure(service="ingest", level="INFO", log_format=None)
     try:
         settings = load(IngestSettings)
-        tracing.configure(service="ingest", enabled=settings.tracing)
     except StartupError as error:
         log.error("cannot start", problem=str(error))
         return 1

@@ -10,7 +10,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from imagepress import __version__, logs
+from imagepress import __version__, logs, tracing
 from imagepress.blobs import Blobs
 from imagepress.errors import StartupError
 from imagepress.lifecycle import Stop
@@ -71,13 +71,17 @@ def create_app(settings: IngestSettings, stop: Stop | None = None) -> FastAPI:
         if settings.api_keys.weak:
             log.warning("API keys of less than 16 characters can be guessed", clients=settings.api_keys.weak)
         ending = stop or Stop()
-        async with connected(settings, stop) as database, asyncio.TaskGroup() as tasks:
-            live = Live(database, settings, links, ending)
-            blobs, reading = Blobs(settings.storage_url), asyncio.Semaphore(settings.concurrent_uploads)
-            app.state.parts = Parts(settings, database, blobs, reading, live, Zipper(blobs), links, sessions)
-            tasks.create_task(live.run(), name="live progress")
-            yield
-            ending.set()
+        tracing.configure(service="ingest", enabled=settings.tracing)
+        try:
+            async with connected(settings, stop) as database, asyncio.TaskGroup() as tasks:
+                live = Live(database, settings, links, ending)
+                blobs, reading = Blobs(settings.storage_url), asyncio.Semaphore(settings.concurrent_uploads)
+                app.state.parts = Parts(settings, database, blobs, reading, live, Zipper(blobs), links, sessions)
+                tasks.create_task(live.run(), name="live progress")
+                yield
+                ending.set()
+        finally:
+            tracing.close()  # after everybody has been answered; whoever serves the app
 
     app = FastAPI(title="imagepress", version=__version__, description=DESCRIPTION, lifespan=lifespan)
     _protect(app, settings, links, sessions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,6 +107,11 @@ async def work(run: BatchRun, tools: Tools, *, concluded: Callable[[], None]) ->
         tools.tally.flush()
 
 
+def image_span(batch: Claimed) -> AbstractContextManager[Any]:
+    """Return the span of an image, below that of the upload."""
+    return tracing.span("image", parent=batch.traceparent, request_id=batch.request_id, batch=batch.id)
+
+
 async def _settle(
     run: BatchRun,
     url: str,
@@ -116,7 +122,7 @@ async def _settle(
     """Bring the images of one URL to their end, a success or a failure with its reason."""
     batch = run.batch
     try:
-        with tracing.span("image", parent=batch.traceparent, request_id=batch.request_id, batch=batch.id):
+        with image_span(batch):
             outcomes = await deliver(
                 url,
                 [place for place, _ in images],

@@ -19,7 +19,7 @@ from imagepress.lifecycle import Stop
 from imagepress.mongo import Database, connected
 from imagepress.retry import persist
 from services.watcher import queries
-from services.watcher.batch import BatchRun, begin
+from services.watcher.batch import BatchRun, begin, image_span
 from services.watcher.image import Place, Tools, deliver, failure
 from services.watcher.outcome import conclude
 from services.watcher.queries import Claimed, LeaseLost
@@ -99,18 +99,21 @@ class Isolation:
             raise TransientError("the quarantine process ended before it began")
         log.error("poisonous image", request_id=batch.request_id, batch=batch.id, row=suspect[0], place=suspect[1])
         rows = found["rows"]
-        _poison(rows, suspect, batch.run)
+        _poison(batch, rows, suspect)
         await persist(
             lambda: queries.note_suspect(self._database, batch, None, rows), seconds=self._settings.lease_seconds
         )
 
 
-def _poison(rows: list[dict[str, Any]], suspect: list[int], run: int) -> None:
+def _poison(batch: Claimed, rows: list[dict[str, Any]], suspect: list[int]) -> None:
+    """Fail an image. Its span died with the process that worked on it: this one tells of its end."""
     error = ImageError(ImageErrorCode.POISON, "the process that worked on this image died of it, or never came back")
+    with suppress(ImageError), image_span(batch):
+        raise error
     for row in rows:
         for image in row["images"]:
             if [row["row"], image["n"]] == suspect[:2] and "status" not in image:
-                image.update(failure(error, run))
+                image.update(failure(error, batch.run))
 
 
 async def work(settings: WatcherSettings, tools: Tools, stop: Stop, batch_id: str, token: str) -> None:
@@ -124,7 +127,7 @@ async def work(settings: WatcherSettings, tools: Tools, stop: Stop, batch_id: st
                 return
             times = last[2] + 1 if last and last[:2] == [place.row, place.n] else 1
             if times > SUSPICIONS:
-                _poison(run.rows, [place.row, place.n], batch.run)
+                _poison(batch, run.rows, [place.row, place.n])
                 run.left -= 1
                 continue
             await persist(
@@ -146,14 +149,15 @@ async def _note(database: Database, run: BatchRun, suspect: list[int], blobs: Bl
 async def _settle(run: BatchRun, place: Place, image: dict[str, Any], tools: Tools) -> None:
     batch = run.batch
     try:
-        outcomes = await deliver(
-            image["url"],
-            [place],
-            request_id=batch.request_id,
-            options=batch.options,
-            turn_of=batch.id,
-            tools=tools,
-        )
+        with image_span(batch):
+            outcomes = await deliver(
+                image["url"],
+                [place],
+                request_id=batch.request_id,
+                options=batch.options,
+                turn_of=batch.id,
+                tools=tools,
+            )
     except ImageError as error:
         outcomes = [failure(error, batch.run)]
     tools.tally.flush()  # the next image may end this process

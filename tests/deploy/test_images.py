@@ -15,6 +15,7 @@ from deploy.local.processes import free_port
 from imagepress import __version__
 from tests.support import origin as origins
 from tests.support.calls import status_of, until_ended, upload
+from tests.support.collector import serve_collector
 from tests.support.containers import IMAGES_FOLDER, SERVICES, Container, Images, built_images
 from tests.support.origin import serve_origin
 from tests.support.pictures import looks_like, photo
@@ -43,8 +44,8 @@ async def containers(
 ) -> AsyncIterator[dict[str, Container]]:
     """A container of each service, not started; the images' own settings stand where nothing else is said."""
     ports = {name: free_port() for name in SERVICES}
-    settings = {name: value for name, value in environment.items() if name != "STORAGE_URL"} | {
-        **FAST,
+    settings = {
+        **_without_storage(environment),
         "INGEST_PORT": str(ports["ingest"]),
         "WATCHER_METRICS_PORT": str(ports["watcher"]),
         "NOTIFIER_METRICS_PORT": str(ports["notifier"]),
@@ -57,6 +58,11 @@ async def containers(
         yield made
     for container in made.values():  # pytest shows what is printed where a test has failed
         print(f"--- {container.name}\n{container.said()}")
+
+
+def _without_storage(environment: dict[str, str]) -> dict[str, str]:
+    """Return settings of a test that leave the image its own place for images."""
+    return {**{name: value for name, value in environment.items() if name != "STORAGE_URL"}, **FAST}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -153,6 +159,26 @@ async def test_from_upload_to_webhook_between_containers(
     assert len(list((tmp_path / "images").rglob("*.jpg"))) == 3
     for container in containers.values():
         assert _written_by_user(images.mounted(container.container)) == []
+
+
+async def test_an_image_with_opentelemetry_sends_spans(
+    images: Images, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Built with OTEL=1 and started with TRACING, a container's upload arrives at the collector as a span."""
+    port = free_port()
+    async with serve_collector() as collector, AsyncExitStack() as stack:
+        settings = {**_without_storage(environment), **collector.environment, "INGEST_PORT": str(port)}
+        image = images.build_tracing("ingest")
+        ingest = images.container("ingest", settings, port=port, folder=tmp_path, image=image)
+        stack.push_async_callback(ingest.stop)
+        await ingest.spawn()
+        await ingest.until_ready(PATIENCE)
+        await upload(ingest, csv_of(["http://127.0.0.1:9/a"]))
+
+        async def told() -> bool:
+            return [(span.service, span.name) for span in collector.spans] == [("imagepress-ingest", "upload")]
+
+        await eventually(told, PATIENCE)
 
 
 def _users_of(pid: int) -> set[int]:

@@ -87,6 +87,13 @@ def test_the_renderer_of_the_tests_says_what_kustomize_does(overlay: str, other:
         ("Deployment", ("spec", "minReadySeconds"), "five"),
         ("ScaledObject", ("spec", "maxReplicaCuont"), 2),
         ("ScaledObject", ("spec", "pollingInterval"), "often"),
+        ("ScaledObject", ("spec", "triggers"), {"type": "mongodb"}),
+        ("TriggerAuthentication", ("spec", "secretTargetReff"), []),
+        (
+            "TriggerAuthentication",
+            ("spec", "secretTargetRef"),
+            [{"parameter": "connectionString", "name": "imagepress"}],
+        ),
     ],
 )
 def test_the_check_finds_what_a_cluster_would_refuse(kind: str, path: tuple[str, str], value: object) -> None:

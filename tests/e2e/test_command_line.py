@@ -20,6 +20,7 @@ from tests.support.command import in_terminal, run, run_json
 from tests.support.origin import Origin, serve_origin
 from tests.support.pictures import looks_like, photo
 from tests.support.processes import FAST, Service, forget_all, services
+from tests.support.stored import Stored
 from tests.support.uploads import HEADER, csv_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -192,6 +193,21 @@ async def test_a_key_comes_from_the_environment(shared: dict[str, str], origin: 
     assert status == 0, err
     assert len(list(folder.iterdir())) == 2
     assert "signature=" in (tmp_path / "result.csv").read_text(encoding="utf-8-sig")
+
+
+@pytest.mark.parametrize("environment", ["s3"], indirect=True)
+async def test_images_come_from_the_object_store_itself(
+    environment: dict[str, str], origin: Origin, stored: Stored, tmp_path: Path
+) -> None:
+    """With REDIRECT_TO_STORAGE the links lead on to the store, and the command fetches what they lead to."""
+    catalogue, folder = _catalogue(tmp_path, csv_of(_urls(origin, 2))), tmp_path / "images"
+    async with services({**environment, **FAST, "REDIRECT_TO_STORAGE": "true"}, tmp_path) as system:
+        await asyncio.gather(system["ingest"].start(), system["watcher"].start())
+        status, _, err = await run(system["ingest"].url, "submit", catalogue, "--download", folder)
+    assert status == 0, err
+    files = sorted(folder.iterdir())
+    assert len(files) == len(await stored.paths()) == 2
+    assert all(looks_like(file.read_bytes(), photo(1)) for file in files)
 
 
 @pytest.mark.parametrize(

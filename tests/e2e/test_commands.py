@@ -15,6 +15,7 @@ from tests.support.calls import status_of, until_ended, upload
 from tests.support.origin import Origin, serve_origin
 from tests.support.pictures import photo
 from tests.support.processes import FAST, Service, eventually, services
+from tests.support.stored import Stored, in_folder_and_s3
 from tests.support.uploads import csv_of
 
 IMAGES = 40
@@ -45,6 +46,7 @@ def _urls(origin: Origin) -> list[str]:
     return [origin.url(f"/{n}") for n in range(IMAGES)]
 
 
+@in_folder_and_s3
 async def test_a_cancelled_request_keeps_what_is_done_and_starts_nothing_more(
     system: dict[str, Service], origin: Origin
 ) -> None:
@@ -117,8 +119,9 @@ async def test_a_cancelled_request_can_be_taken_up_again(system: dict[str, Servi
     assert (await status_of(system["ingest"], request_id))["images"]["succeeded"] == IMAGES
 
 
+@in_folder_and_s3
 async def test_a_removed_request_leaves_nothing_behind(
-    system: dict[str, Service], origin: Origin, database: Database, tmp_path: Path
+    system: dict[str, Service], origin: Origin, database: Database, stored: Stored
 ) -> None:
     """Removed: hidden at once with its images; soon no document and no file of it is left; others stay."""
     request_id = await upload(system["ingest"], csv_of(_urls(origin)))
@@ -137,12 +140,14 @@ async def test_a_removed_request_leaves_nothing_behind(
         return left == [1, 1]
 
     await eventually(gone)
-    assert not [file for file in (tmp_path / "images" / request_id).rglob("*") if file.is_file()]
+    assert await stored.paths(request_id) == []
+    assert len(await stored.paths(kept_id)) == 2
     assert (await status_of(system["ingest"], kept_id))["status"] == "completed"
 
 
+@in_folder_and_s3
 async def test_a_running_request_can_be_removed(
-    system: dict[str, Service], origin: Origin, database: Database, tmp_path: Path
+    system: dict[str, Service], origin: Origin, database: Database, stored: Stored
 ) -> None:
     """Removed while it runs: it stops, and even an image that was being stored meanwhile does not stay."""
     gate = asyncio.Event()
@@ -155,11 +160,12 @@ async def test_a_running_request_can_be_removed(
         return await database.requests.count_documents({}) == await database.batches.count_documents({}) == 0
 
     await eventually(gone)
-    assert not [file for file in (tmp_path / "images").rglob("*") if file.is_file()]
+    assert await stored.paths() == []
 
 
+@in_folder_and_s3
 async def test_retention_removes_old_requests_but_waits_for_their_webhooks(
-    environment: dict[str, str], tmp_path: Path, origin: Origin, database: Database
+    environment: dict[str, str], tmp_path: Path, origin: Origin, database: Database, stored: Stored
 ) -> None:
     """What ended longer ago than RETENTION_DAYS goes; what has a webhook to be sent still, stays."""
     settings = {**environment, **FAST, "RETENTION_DAYS": "1"}
@@ -180,4 +186,5 @@ async def test_retention_removes_old_requests_but_waits_for_their_webhooks(
             return {row["_id"] async for row in database.requests.find({}, {"_id": 1})} == {fresh, waiting}
 
         await eventually(forgotten)
-        assert not (tmp_path / "images" / old).exists() or not any((tmp_path / "images" / old).iterdir())
+        assert await stored.paths(old) == []
+        assert len(await stored.paths(fresh)) == 2

@@ -13,11 +13,11 @@ import pytest
 from imagepress.mongo import Database
 from tests.support import origin as origins
 from tests.support.calls import status_of, until_ended, upload
-from tests.support.object_store import ObjectStore
 from tests.support.origin import Origin, serve_origin
 from tests.support.pictures import looks_like, photo
 from tests.support.processes import FAST, Service, eventually, services
 from tests.support.receiver import Receiver, serve_receiver
+from tests.support.stored import in_folder_and_s3
 from tests.support.uploads import HEADER, csv_of
 
 PHOTOS = 8
@@ -25,21 +25,9 @@ PHOTOS = 8
 
 
 @pytest.fixture
-def storage(request: pytest.FixtureRequest) -> str:
-    """Where images go: a folder, or what `in_folder_and_s3` says."""
-    return str(getattr(request, "param", "folder"))
-
-
-in_folder_and_s3 = pytest.mark.parametrize("storage", ["folder", "s3"], indirect=True)
-
-
-@pytest.fixture
-async def system(
-    environment: dict[str, str], object_store: ObjectStore, storage: str, tmp_path: Path
-) -> AsyncIterator[dict[str, Service]]:
+async def system(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[dict[str, Service]]:
     """The three services on free ports, not started yet."""
-    s3 = object_store.environment(environment["DATABASE_NAME"]) if storage == "s3" else {}
-    async with services({**environment, **FAST, **s3}, tmp_path) as made:
+    async with services({**environment, **FAST}, tmp_path) as made:
         yield made
 
 
@@ -160,6 +148,7 @@ async def test_a_watcher_that_dies_in_the_middle_loses_nothing(
     assert all(None not in row["output_image_urls"] for row in status["details"])
 
 
+@in_folder_and_s3
 async def test_a_worker_process_that_dies_is_replaced(system: dict[str, Service], origin: Origin) -> None:
     """Kill every worker process below the supervisor: others take their places and finish the request."""
     gate = asyncio.Event()

@@ -13,6 +13,7 @@ from tests.support.pictures import photo
 from tests.support.processes import FAST, ROOT, Service, eventually, services
 from tests.support.promql import Exposed, exposed, of_alerts, of_dashboard, problems
 from tests.support.receiver import serve_receiver
+from tests.support.stored import in_folder_and_s3
 from tests.support.uploads import csv_of
 
 MONITORING = ROOT / "deploy/monitoring"
@@ -25,6 +26,7 @@ async def _exposed(system: dict[str, Service]) -> Exposed:
     return exposed(answer.text for answer in answers)
 
 
+@in_folder_and_s3
 async def test_every_expression_is_answered_by_the_running_services(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

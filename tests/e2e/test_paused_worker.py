@@ -14,11 +14,13 @@ from tests.support.calls import status_of, until_ended, upload
 from tests.support.origin import serve_origin
 from tests.support.pictures import photo
 from tests.support.processes import FAST, eventually, services
+from tests.support.stored import in_folder_and_s3
 from tests.support.uploads import csv_of
 
 IMAGES = 4  # one batch
 
 
+@in_folder_and_s3
 async def test_a_worker_paused_past_its_lease_changes_nothing(
     environment: dict[str, str], tmp_path: Path, database: Database
 ) -> None:

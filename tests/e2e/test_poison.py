@@ -16,7 +16,11 @@ from tests.support.uploads import csv_of
 PLANTED = {"PYTHONPATH": str(ROOT / "tests" / "support" / "poison"), "CODEC_SECONDS": "1", "FETCH_SECONDS": "3"}
 
 
-@pytest.mark.parametrize("fault", ["segfault", "never return"])
+@pytest.mark.parametrize(
+    ("environment", "fault"),
+    [("folder", "segfault"), ("s3", "segfault"), ("folder", "never return")],  # once in each store, to save time
+    indirect=["environment"],
+)
 async def test_an_image_that_kills_its_process_fails_alone(
     environment: dict[str, str], tmp_path: Path, fault: str
 ) -> None:

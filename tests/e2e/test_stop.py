@@ -19,6 +19,7 @@ from tests.support.origin import serve_origin
 from tests.support.pictures import photo
 from tests.support.processes import FAST, Service, eventually, services
 from tests.support.receiver import Receiver, serve_receiver
+from tests.support.stored import in_folder_and_s3
 from tests.support.uploads import csv_of
 
 IMAGES = 4  # one batch
@@ -61,6 +62,7 @@ async def _has_looked(watcher: Service) -> bool:
     return 'imagepress_claims_total{outcome="nothing"}' in told
 
 
+@in_folder_and_s3
 async def test_a_busy_watcher_gives_its_work_back_at_once(
     environment: dict[str, str], tmp_path: Path, database: Database
 ) -> None:

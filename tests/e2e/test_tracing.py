@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import httpx
 
+from imagepress.mongo import Database
 from tests.support import origin as origins
-from tests.support.calls import until_ended
+from tests.support.calls import until_ended, upload
 from tests.support.collector import serve_collector
 from tests.support.origin import serve_origin
 from tests.support.pictures import photo
 from tests.support.processes import FAST, ROOT, eventually, services
 from tests.support.receiver import serve_receiver
+from tests.support.stored import in_folder_and_s3
 from tests.support.uploads import csv_of
+
+POISONED = {"PYTHONPATH": str(ROOT / "tests" / "support" / "poison")}
+"""The decoder dies of a picture that asks for it."""
 
 CLIENTS_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CLIENTS_SPAN = "00f067aa0ba902b7"
 
 
+@in_folder_and_s3
 async def test_one_trace_leads_from_the_upload_to_the_webhook(environment: dict[str, str], tmp_path: Path) -> None:
     """The client's own trace goes on in the upload, in each image, in the webhook, and in what the receiver is sent."""
     async with (
@@ -52,6 +59,52 @@ async def test_one_trace_leads_from_the_upload_to_the_webhook(environment: dict[
         assert {span.parent_id for span in (webhook, *collector.named("image"))} == {upload.span_id}
         [call] = receiver.received
         assert call.headers["traceparent"] == f"00-{CLIENTS_TRACE}-{webhook.span_id}-01"
+
+
+async def test_an_image_in_quarantine_has_its_span(
+    environment: dict[str, str], database: Database, tmp_path: Path
+) -> None:
+    """Of batches that outlived two leases each image has a span below the upload's; the poisonous one's says so."""
+    answers = {f"/{n}": origins.body(photo(n)) for n in range(1, 4)}
+    answers["/0"] = origins.body(photo(0, comment="segfault", subsampling="4:4:4"))
+    async with (
+        serve_collector() as collector,
+        serve_origin(answers) as origin,
+        services({**environment, **FAST, **POISONED, **collector.environment}, tmp_path) as system,
+    ):
+        await system["ingest"].start()
+        request_id = await upload(system["ingest"], csv_of([origin.url(f"/{n}") for n in range(4)]))
+        await database.batches.update_many({}, {"$set": {"expiries": 2}})
+        await system["watcher"].start()
+        status = await until_ended(system["ingest"], request_id)
+        assert status["images"] == {"total": 4, "succeeded": 3, "failed": 1}
+
+        async def told() -> bool:
+            return len(collector.named("image")) == 4
+
+        await eventually(told)
+        [uploading] = collector.named("upload")
+        assert {image.parent_id for image in collector.named("image")} == {uploading.span_id}
+        [failed] = [image.error for image in collector.named("image") if image.error]
+        assert "died of it" in failed
+
+
+async def test_any_asgi_server_traces(environment: dict[str, str], tmp_path: Path) -> None:
+    """Served by uvicorn itself, the app sends the spans of its uploads, the last ones when it is stopped."""
+    async with (
+        serve_collector() as collector,
+        services(
+            {**environment, **FAST, **collector.environment, "OTEL_BSP_SCHEDULE_DELAY": "60000"}, tmp_path
+        ) as system,
+    ):
+        ingest = system["ingest"]
+        command = (sys.executable, "-m", "uvicorn", "services.ingest.app:app", "--port", ingest.url.rpartition(":")[2])
+        await ingest.spawn(*command)
+        await ingest.until_ready()
+        await upload(ingest, csv_of(["http://127.0.0.1:9/a"]))
+        assert collector.spans == []
+        await ingest.kill(signal.SIGTERM)
+        assert [(span.service, span.name) for span in collector.spans] == [("imagepress-ingest", "upload")]
 
 
 def test_without_tracing_nothing_of_opentelemetry_is_imported() -> None:

@@ -17,6 +17,8 @@ class Received:
     trace_id: str
     span_id: str
     parent_id: str
+    error: str
+    """Why it failed, empty for one that did not."""
 
 
 @dataclass
@@ -45,7 +47,7 @@ class Collector:
             for scope in resource.scope_spans:
                 for span in scope.spans:
                     ids = span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()
-                    self.spans.append(Received(names["service.name"], span.name, *ids))
+                    self.spans.append(Received(names["service.name"], span.name, *ids, span.status.message))
         return web.Response(body=b"", content_type="application/x-protobuf")
 
 

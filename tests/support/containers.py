@@ -48,17 +48,23 @@ class Images:
         """Keep the store in `folder`."""
         self._folder = folder
         self._store = folder / "store"
+        self._pip = folder / "pip.conf"
         self._buildah = ("buildah", "--root", str(self._store), "--runroot", str(folder / "run"))
 
     def build(self) -> None:
         """Build the base and the images on it. Raises `BuildFailed`."""
         archive = base_archive()
-        recipe, configuration = self._folder / "Dockerfile", self._folder / "pip.conf"
+        recipe = self._folder / "Dockerfile"
         recipe.write_text(f"FROM scratch\nADD {archive.name} /\n")
-        configuration.write_text(pip_configuration())
+        self._pip.write_text(pip_configuration())
         self._do("bud", "--quiet", "--file", str(recipe), "--tag", _BASE, str(archive.parent))
         for service in SERVICES:
-            self._build(service, configuration)
+            self._build(service, service)
+
+    def build_tracing(self, service: str) -> str:
+        """Build the image of a service once more, so that it can trace; return its name. Raises `BuildFailed`."""
+        self._build(service, f"{service}-otel", "--build-arg", "OTEL=1")
+        return f"{service}-otel"
 
     def delete(self) -> None:
         """Delete containers, images and mounts."""
@@ -70,13 +76,13 @@ class Images:
     def _do(self, *arguments: str) -> str:
         return run(*self._buildah, *arguments)
 
-    def _build(self, service: str, configuration: Path) -> None:
+    def _build(self, service: str, image: str, *arguments: str) -> None:
         self._do(
             *("bud", "--quiet", "--layers", "--isolation", "chroot"),
             *("--format", "docker"),  # OCI's own format knows no health check
-            *("--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro", "--secret", f"id=pip.conf,src={configuration}"),
+            *("--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro", "--secret", f"id=pip.conf,src={self._pip}"),
             *("--build-arg", f"BASE_IMAGE={_BASE}", "--file", "deploy/docker/Dockerfile"),
-            *("--target", service, "--tag", f"localhost/{service}", "."),
+            *("--target", service, "--tag", f"localhost/{image}", *arguments, "."),
         )
 
     def sizes(self) -> dict[str, str]:
@@ -99,9 +105,14 @@ class Images:
         """Return the root of a container's files, as this machine sees it."""
         return Path(self._do("mount", container))
 
-    def container(self, service: str, environment: Mapping[str, str], *, port: int, folder: Path) -> Container:
-        """Return a container of a service, not started; it may write to /tmp and to the images in `folder`."""
-        name = self._do("from", f"localhost/{service}")
+    def container(
+        self, service: str, environment: Mapping[str, str], *, port: int, folder: Path, image: str = ""
+    ) -> Container:
+        """Return a container of a service, not started; it may write to /tmp and to the images in `folder`.
+
+        `image` is the name of another image than the service's usual one.
+        """
+        name = self._do("from", f"localhost/{image or service}")
         user = int(self.configuration(service)["User"].partition(":")[0])
         volumes = {"/tmp": folder / f"{name}-tmp", IMAGES_FOLDER: folder / "images"}
         for path in volumes.values():

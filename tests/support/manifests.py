@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-import jsonpatch
 import kubernetes_validate
-from cloudcoil.models.keda import v1alpha1 as keda
-from pydantic import BaseModel, ValidationError
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 
 from deploy.local.processes import ROOT
 from tests.support.kustomize import render
@@ -18,11 +18,7 @@ OVERLAYS: Final = ROOT / "deploy/kubernetes/overlays"
 OLDEST: Final = "1.30"
 """The oldest Kubernetes that the manifests are for: the first whose pods can sleep before they stop."""
 
-# Made from KEDA's custom resource definitions, of which no index of schemas knows.
-_KEDA: Final[dict[str, type[BaseModel]]] = {
-    "ScaledObject": keda.ScaledObject,
-    "TriggerAuthentication": keda.TriggerAuthentication,
-}
+_KEDA: Final = ROOT / "deploy/kubernetes/schemas"
 
 
 def problems(documents: list[dict[str, Any]]) -> Iterator[str]:
@@ -45,13 +41,11 @@ def _problem(document: dict[str, Any]) -> str | None:
 
 
 def _keda_problem(document: dict[str, Any]) -> str | None:
-    try:
-        model = _KEDA[document["kind"]].model_validate(document)
-    except ValidationError as error:
-        return str(error)
-    known = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    unknown = [change["path"] for change in jsonpatch.JsonPatch.from_diff(known, document)]
-    return f"KEDA does not know {', '.join(unknown)}" if unknown else None
+    schema = _KEDA / f"{document['kind'].lower()}_v1alpha1.json"
+    if not schema.exists():
+        return f"{schema.name} is not among the schemas of KEDA"
+    error = best_match(Draft202012Validator(json.loads(schema.read_text())).iter_errors(document))
+    return f"{error.json_path}: {error.message}" if error else None
 
 
 def main() -> int:
