@@ -8,9 +8,8 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
 from services.watcher.compress import Options
-
-from .pictures import exif, image, opened, pressed, saved, scene
-from .profiles import DISPLAY_P3, matrix_profile
+from tests.support.engine.pictures import exif, image, opened, pressed, saved, scene
+from tests.support.engine.profiles import DISPLAY_P3, matrix_profile
 
 # A poor quality comes in, so that whatever is made of it is larger.
 POOR: dict[str, dict[str, Any]] = {

@@ -10,9 +10,20 @@ import pytest
 from PIL import Image
 
 from services.watcher.compress import Options, turbo
-
-from .pictures import SHARP, Floats, assert_same, grey, image, opened, pixels, pressed, saved, scene, subsampled
-from .test_transparency import chunk
+from tests.support.engine.pictures import (
+    SHARP,
+    Floats,
+    assert_same,
+    chunk,
+    grey,
+    image,
+    opened,
+    pixels,
+    pressed,
+    saved,
+    scene,
+    subsampled,
+)
 
 RGB = scene()
 GREY = grey(RGB)

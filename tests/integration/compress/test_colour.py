@@ -8,9 +8,19 @@ import pytest
 from PIL import Image, ImageCms
 
 from services.watcher.compress import Options
-
-from .pictures import SHARP, Floats, assert_same, difference, grey, image, pixels, pressed, saved, scene
-from .profiles import (
+from tests.support.engine.pictures import (
+    SHARP,
+    Floats,
+    assert_same,
+    difference,
+    grey,
+    image,
+    pixels,
+    pressed,
+    saved,
+    scene,
+)
+from tests.support.engine.profiles import (
     ADOBE_RGB,
     DISPLAY_P3,
     SRGB,
