@@ -100,10 +100,11 @@ def deep_png(colour_type: int, samples: Floats) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
+@pytest.mark.parametrize("wanted", ["jpeg", "webp", "avif"])
 @pytest.mark.parametrize(("data", "reference"), list(corpus()))
-def test_every_kind_of_picture_comes_out_as_it_is_seen(data: bytes, reference: Floats) -> None:
-    """Whatever the container and the kind of pixels, the JPEG shows the float reference."""
-    shown = pixels(pressed(data), "RGB" if reference.ndim == 3 else "L")
+def test_every_kind_of_picture_comes_out_as_it_is_seen(data: bytes, reference: Floats, wanted: Any) -> None:
+    """Whatever the container and the kind of pixels, every format asked for shows the float reference."""
+    shown = pixels(pressed(data, Options(quality=95, format=wanted)), "RGB" if reference.ndim == 3 else "L")
     # Palettes and bits have hard edges, which JPEG rounds off.
     assert_same(shown, reference, similar=0.95)
 
