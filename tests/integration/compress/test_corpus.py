@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +12,6 @@ from tests.support.engine.pictures import (
     SHARP,
     Floats,
     assert_same,
-    chunk,
     grey,
     image,
     opened,
@@ -24,6 +21,7 @@ from tests.support.engine.pictures import (
     scene,
     subsampled,
 )
+from tests.support.engine.png import deep_png
 
 RGB = scene()
 GREY = grey(RGB)
@@ -88,16 +86,6 @@ def corpus() -> Iterator[Any]:
     yield pytest.param(saved(colour.convert("YCbCr"), "TIFF"), RGB, id="TIFF-YCbCr")
     for packing in ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits"):
         yield pytest.param(saved(colour, "TIFF", compression=packing), RGB, id=f"TIFF-{packing}")
-
-
-def deep_png(colour_type: int, samples: Floats) -> bytes:
-    """A PNG of 16 bits a sample (W3C PNG, section 11.2): Pillow reads these kinds, but does not write them."""
-    height, width, _ = samples.shape
-    rows = np.rint(samples * 257).astype(">u2").tobytes()
-    line = len(rows) // height
-    packed = zlib.compress(b"".join(b"\0" + rows[at : at + line] for at in range(0, len(rows), line)))
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("wanted", ["jpeg", "webp", "avif"])

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import ImageCms
 
-from tests.support.engine.pictures import Floats, assert_same, chunk, difference, image, pixels, pressed, saved, scene
+from tests.support.engine.pictures import Floats, assert_same, difference, image, pixels, pressed, saved, scene
+from tests.support.engine.png import chunk
 from tests.support.engine.profiles import DISPLAY_P3, SRGB, decode_srgb, encode_srgb
 
 RGB = scene()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import struct
-import zlib
 from functools import cache
 from io import BytesIO
 from typing import Any
@@ -71,11 +69,6 @@ def subsampled(picture: Image.Image, sampling: str) -> bytes:
     library.tjDestroy(encoder)
     assert not failed
     return memory.raw[: size.value]
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    """A chunk of a PNG (W3C PNG, section 5.3)."""
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def opened(data: bytes) -> Image.Image:

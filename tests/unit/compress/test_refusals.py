@@ -11,7 +11,6 @@ from services.watcher.compress import Options, compress
 from tests.support.engine.pictures import (
     MAX_PIXELS,
     assert_same,
-    chunk,
     header,
     image,
     opened,
@@ -20,6 +19,7 @@ from tests.support.engine.pictures import (
     saved,
     scene,
 )
+from tests.support.engine.png import chunk
 
 NOT_AN_IMAGE = {
     "empty": b"",

@@ -12,7 +12,6 @@ from services.watcher.compress import Options
 from tests.support.engine.pictures import (
     Floats,
     assert_same,
-    chunk,
     difference,
     grey,
     image,
@@ -21,6 +20,7 @@ from tests.support.engine.pictures import (
     saved,
     scene,
 )
+from tests.support.engine.png import chunk
 
 RGB = scene()
 ALPHA = np.clip(255 * np.mgrid[0:112, 0:160][1] / 159, 0, 255).round()
