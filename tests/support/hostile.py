@@ -13,7 +13,7 @@ from typing import Any, Final
 from PIL import Image
 from pillow_heif import register_heif_opener
 
-from tests.unit.compress.profiles import DISPLAY_P3, cmyk_profile, grey_profile, matrix_profile
+from tests.support.engine.profiles import DISPLAY_P3, cmyk_profile, grey_profile, matrix_profile
 
 Damage = Callable[[bytes, random.Random], bytes]
 

@@ -15,6 +15,7 @@ from .model import Options
 _GREY_MODES: Final = frozenset({"1", "L", "LA", "La"})
 _DEEP_MODES: Final = frozenset({"I", "F"})  # and "I;16", in four byte orders
 _GREY_STEPS: Final = {"L;2": 85, "L;4": 17}  # by Pillow's name of a PNG's depth: grey of 255 for each step
+_DEEP_CLEAR_GREY: Final = "LA;16B"  # likewise: grey of 16 bits with an alpha channel, which Pillow opens as RGBA
 _WHITE_IS_ZERO: Final = 0  # TIFF 6.0, section 8, PhotometricInterpretation
 
 
@@ -26,11 +27,12 @@ def decode(image: ImageFile, options: Options) -> Image.Image:
     """
     with judged():
         shrink_on_load(image, options)
-        _match_key_to_depth(image)
+        rawmode = image.tile[0].args if image.format == "PNG" and image.tile else None
+        _match_key_to_depth(image, rawmode)
         if "_decoder" in vars(image):
             vars(image)["_decoder"] = _Decoder(vars(image)["_decoder"])
         image.load()
-        plain = _plain(image)
+        plain = _plain(image, is_grey=image.mode in _GREY_MODES or rawmode == _DEEP_CLEAR_GREY)
         if plain is image:
             # The same pixels without the file: its further pictures take memory, and encoders would look for them.
             plain = image._new(image.im)
@@ -64,23 +66,22 @@ class _Decoder:
         return decoder
 
 
-def _match_key_to_depth(image: ImageFile) -> None:
+def _match_key_to_depth(image: ImageFile, rawmode: object) -> None:
     """Bring a PNG's transparent colour to 8 bits: Pillow does so with the pixels, but not with the colour."""
     key = image.info.get("transparency")
-    rawmode = image.tile[0].args if image.format == "PNG" and image.tile else None
-    if isinstance(key, int) and rawmode in _GREY_STEPS:
+    if isinstance(key, int) and isinstance(rawmode, str) and rawmode in _GREY_STEPS:
         image.info["transparency"] = key * _GREY_STEPS[rawmode]
     elif isinstance(key, tuple) and rawmode == "RGB;16B":
         image.info["transparency"] = tuple(value >> 8 for value in key)
 
 
-def _plain(image: ImageFile) -> Image.Image:
+def _plain(image: ImageFile, *, is_grey: bool) -> Image.Image:
     """Return `image` in one of the modes that the rest of the engine knows, without a copy where it has one."""
     mode = image.mode
     if mode in _DEEP_MODES or mode.startswith("I;16"):
         return _eight_bits(image)
     if image.has_transparency_data:
-        wanted = "LA" if mode in _GREY_MODES else "RGBA"
+        wanted = "LA" if is_grey else "RGBA"
     elif mode == "1":
         wanted = "L"
     else:

@@ -11,20 +11,13 @@ from imagepress.errors import ImageError
 from services.watcher.compress import Options, compress
 from services.watcher.compress.coded import avif_pixels
 from services.watcher.compress.inspect import opened
-
-from .pictures import MAX_PIXELS, header, image, saved, scene
+from tests.support.engine.bits import bits
+from tests.support.engine.pictures import MAX_PIXELS, header, image, saved, scene
 
 WIDTH, HEIGHT = 160, 112
 PLAIN = saved(image(scene(WIDTH, HEIGHT)), "AVIF")
 CLEAR = saved(Image.new("RGBA", (WIDTH, HEIGHT), (9, 8, 7, 6)), "AVIF")
 FILM = saved(Image.new("RGBA", (64, 48)), "AVIF", save_all=True, append_images=[Image.new("RGBA", (64, 48), "red")] * 3)
-
-
-def bits(*fields: tuple[int, int]) -> bytes:
-    """Fields of (bits, value), one after the other, and zeros behind them."""
-    text = "".join(f"{value:0{width}b}" for width, value in fields if width)
-    text += "0" * (-len(text) % 8 + 64)
-    return int(text, 2).to_bytes(len(text) // 8, "big")
 
 
 def unit(kind: int, content: bytes) -> bytes:

@@ -8,9 +8,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from imagepress.errors import ImageError
 from services.watcher.compress.header import JpegHeader, jpeg_header
 from services.watcher.compress.inspect import opened
-
-from .pictures import MAX_PIXELS, SHARP, exif, image, saved, scene, subsampled
-from .profiles import DISPLAY_P3, matrix_profile
+from tests.support.engine.pictures import MAX_PIXELS, SHARP, exif, image, saved, scene, subsampled
+from tests.support.engine.profiles import DISPLAY_P3, matrix_profile
 
 SMALL = image(scene(24, 16))
 PROFILE = matrix_profile(DISPLAY_P3, 2.2)

@@ -8,9 +8,8 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
 from services.watcher.compress import Options
-
-from .pictures import exif, image, opened, pressed, saved, scene
-from .profiles import DISPLAY_P3, matrix_profile
+from tests.support.engine.pictures import exif, image, opened, pressed, saved, scene
+from tests.support.engine.profiles import DISPLAY_P3, matrix_profile
 
 # A poor quality comes in, so that whatever is made of it is larger.
 POOR: dict[str, dict[str, Any]] = {
@@ -68,7 +67,7 @@ def test_a_new_encoding_has_no_metadata(kind: str, target: Any) -> None:
         how["comment"] = b"SECRETCAM"
     if kind not in ("GIF", "TIFF"):
         how["icc_profile"] = matrix_profile(DISPLAY_P3, 2.2)
-    result = pressed(saved(image(scene(320, 224)), kind, **how), Options(quality=5, format=target))
+    result = pressed(saved(image(scene()), kind, **how), Options(quality=5, format=target))
     assert not result.kept_original
     assert b"SECRETCAM" not in result.data
     assert not {"exif", "icc_profile", "xmp", "comment"} & set(opened(result.data).info)
@@ -138,7 +137,7 @@ def test_of_a_kept_photograph_with_several_pictures_the_first_remains() -> None:
 
 def test_the_smaller_encoding_wins() -> None:
     """A large input is re-encoded, and the result is smaller."""
-    data = saved(image(scene(640, 448)), "PNG")
+    data = saved(image(scene()), "PNG")
     result = pressed(data, Options())
     assert not result.kept_original
     assert len(result.data) < len(data)

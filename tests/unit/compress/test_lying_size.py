@@ -12,9 +12,8 @@ from services.watcher.compress import Options, compress
 from services.watcher.compress.coded import heic_pixels
 from services.watcher.compress.coded.hevc import picture_pixels
 from services.watcher.compress.inspect import opened
-
-from .pictures import header, image, saved, scene
-from .test_coded_size import bits
+from tests.support.engine.bits import bits
+from tests.support.engine.pictures import header, image, saved, scene
 
 WIDTH, HEIGHT = 160, 112
 HEIC = saved(image(scene(WIDTH, HEIGHT)), "HEIC")

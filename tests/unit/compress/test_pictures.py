@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .pictures import difference, image, scene, ssim, turned
+from tests.support.engine.pictures import difference, image, scene, ssim, turned
 
 
 def test_ssim_tells_a_mirrored_picture_apart() -> None:

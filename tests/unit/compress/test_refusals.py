@@ -8,9 +8,18 @@ from PIL import Image
 
 from imagepress.errors import ImageError
 from services.watcher.compress import Options, compress
-
-from .pictures import MAX_PIXELS, assert_same, header, image, opened, pixels, pressed, saved, scene
-from .test_transparency import chunk
+from tests.support.engine.pictures import (
+    MAX_PIXELS,
+    assert_same,
+    header,
+    image,
+    opened,
+    pixels,
+    pressed,
+    saved,
+    scene,
+)
+from tests.support.engine.png import chunk
 
 NOT_AN_IMAGE = {
     "empty": b"",

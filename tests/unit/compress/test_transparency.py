@@ -9,8 +9,18 @@ import pytest
 from PIL import Image
 
 from services.watcher.compress import Options
-
-from .pictures import Floats, assert_same, difference, grey, image, pixels, pressed, saved, scene
+from tests.support.engine.pictures import (
+    Floats,
+    assert_same,
+    difference,
+    grey,
+    image,
+    pixels,
+    pressed,
+    saved,
+    scene,
+)
+from tests.support.engine.png import chunk
 
 RGB = scene()
 ALPHA = np.clip(255 * np.mgrid[0:112, 0:160][1] / 159, 0, 255).round()
@@ -58,10 +68,6 @@ def test_a_transparent_palette_entry_is_white(kind: str) -> None:
     assert shown[places == dark].mean() > 235
     others = np.asarray(picture.convert("RGB"), dtype=np.float64)[places != dark]
     assert difference(shown[places != dark], others) <= 12
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def keyed(depth: int, colour: int, row: bytes, key: bytes) -> bytes:

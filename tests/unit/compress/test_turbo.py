@@ -11,8 +11,7 @@ from PIL.JpegImagePlugin import get_sampling
 
 from services.watcher.compress import Options, libturbojpeg, turbo
 from services.watcher.compress.encode import encode
-
-from .pictures import assert_same, grey, image, opened, pixels, pressed, saved, scene, subsampled
+from tests.support.engine.pictures import assert_same, grey, image, opened, pixels, pressed, saved, scene, subsampled
 
 PHOTOGRAPH = saved(image(scene()), "JPEG", quality=95)
 SIZE = (160, 112)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import ImageCms
 
-from .pictures import Floats, assert_same, difference, image, pixels, pressed, saved, scene
-from .profiles import DISPLAY_P3, SRGB, decode_srgb, encode_srgb
-from .test_transparency import chunk
+from tests.support.engine.pictures import Floats, assert_same, difference, image, pixels, pressed, saved, scene
+from tests.support.engine.png import chunk
+from tests.support.engine.profiles import DISPLAY_P3, SRGB, decode_srgb, encode_srgb
 
 RGB = scene()
 # B. Lindbloom's formulas with the primaries of BT.2020, adapted to D50.

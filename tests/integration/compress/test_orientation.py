@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from services.watcher.compress import Options
-
-from .pictures import assert_same, exif, image, pixels, pressed, saved, scene, turned
-from .profiles import DISPLAY_P3, matrix_profile, matrix_to_srgb
+from tests.support.engine.pictures import assert_same, exif, image, pixels, pressed, saved, scene, turned
+from tests.support.engine.profiles import DISPLAY_P3, matrix_profile, matrix_to_srgb
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF", "HEIC"])

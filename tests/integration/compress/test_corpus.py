@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,9 +8,20 @@ import pytest
 from PIL import Image
 
 from services.watcher.compress import Options, turbo
-
-from .pictures import SHARP, Floats, assert_same, grey, image, opened, pixels, pressed, saved, scene, subsampled
-from .test_transparency import chunk
+from tests.support.engine.pictures import (
+    SHARP,
+    Floats,
+    assert_same,
+    grey,
+    image,
+    opened,
+    pixels,
+    pressed,
+    saved,
+    scene,
+    subsampled,
+)
+from tests.support.engine.png import deep_png
 
 RGB = scene()
 GREY = grey(RGB)
@@ -79,20 +88,11 @@ def corpus() -> Iterator[Any]:
         yield pytest.param(saved(colour, "TIFF", compression=packing), RGB, id=f"TIFF-{packing}")
 
 
-def deep_png(colour_type: int, samples: Floats) -> bytes:
-    """A PNG of 16 bits a sample (W3C PNG, section 11.2): Pillow reads these kinds, but does not write them."""
-    height, width, _ = samples.shape
-    rows = np.rint(samples * 257).astype(">u2").tobytes()
-    line = len(rows) // height
-    packed = zlib.compress(b"".join(b"\0" + rows[at : at + line] for at in range(0, len(rows), line)))
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
-
-
+@pytest.mark.parametrize("wanted", ["jpeg", "webp", "avif"])
 @pytest.mark.parametrize(("data", "reference"), list(corpus()))
-def test_every_kind_of_picture_comes_out_as_it_is_seen(data: bytes, reference: Floats) -> None:
-    """Whatever the container and the kind of pixels, the JPEG shows the float reference."""
-    shown = pixels(pressed(data), "RGB" if reference.ndim == 3 else "L")
+def test_every_kind_of_picture_comes_out_as_it_is_seen(data: bytes, reference: Floats, wanted: Any) -> None:
+    """Whatever the container and the kind of pixels, every format asked for shows the float reference."""
+    shown = pixels(pressed(data, Options(quality=95, format=wanted)), "RGB" if reference.ndim == 3 else "L")
     # Palettes and bits have hard edges, which JPEG rounds off.
     assert_same(shown, reference, similar=0.95)
 
