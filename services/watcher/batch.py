@@ -100,7 +100,7 @@ async def work(run: BatchRun, tools: Tools, *, concluded: Callable[[], None]) ->
     try:
         async with asyncio.TaskGroup() as tasks:
             for url, images in same.items():
-                tasks.create_task(_settle(run, url, images, tools, concluded), name=f"image of {run.batch.id}")
+                tasks.create_task(see_to(run, url, images, tools, concluded), name=f"image of {run.batch.id}")
     except ExceptionGroup as group:  # the first one tells why; the group cancelled the others
         raise group.exceptions[0] from None
     finally:
@@ -112,14 +112,17 @@ def image_span(batch: Claimed) -> AbstractContextManager[Any]:
     return tracing.span("image", parent=batch.traceparent, request_id=batch.request_id, batch=batch.id)
 
 
-async def _settle(
+async def see_to(
     run: BatchRun,
     url: str,
     images: list[tuple[Place, Document]],
     tools: Tools,
     concluded: Callable[[], None],
 ) -> None:
-    """Bring the images of one URL to their end, a success or a failure with its reason."""
+    """Bring the images of one URL to their end, a success or a failure with its reason, unless the store refuses.
+
+    Raises `CodecStuck`.
+    """
     batch = run.batch
     try:
         with image_span(batch):

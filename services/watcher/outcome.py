@@ -20,7 +20,7 @@ async def conclude(database: Database, run: BatchRun, blobs: Blobs, settings: Wa
     Where the store refused, the batch rests and is tried again, until MAX_CLAIMS is used up. Raises `LeaseLost`, and
     `DatabaseUnavailable` when the lease has run out anyway.
     """
-    await _make_durable(run, blobs)
+    await make_durable(run, blobs)
     if run.left and run.batch.claims < settings.max_claims:
         await _rest(database, run, settings)
         return
@@ -38,8 +38,8 @@ async def conclude(database: Database, run: BatchRun, blobs: Blobs, settings: Wa
         )
 
 
-async def _make_durable(run: BatchRun, blobs: Blobs) -> None:
-    """Have the images outlive a power cut before the database says that they are there."""
+async def make_durable(run: BatchRun, blobs: Blobs) -> None:
+    """Have the images outlive a power cut before the database says that they are there; else open them again."""
     try:
         await blobs.make_durable()
     except StorageUnavailable as error:
@@ -61,7 +61,7 @@ async def give_back(database: Database, run: BatchRun, blobs: Blobs, settings: W
 
     What an isolated process has found out stands in the database already, and is newer than what this one knows.
     """
-    await _make_durable(run, blobs)
+    await make_durable(run, blobs)
     done = {} if run.isolated else queries.outcome_fields(run.rows, run.progress())
     try:
         await persist(lambda: queries.give_back(database, run.batch, done), seconds=settings.database_timeout_seconds)

@@ -19,9 +19,9 @@ from imagepress.lifecycle import Stop
 from imagepress.mongo import Database, connected
 from imagepress.retry import persist
 from services.watcher import queries
-from services.watcher.batch import BatchRun, begin, image_span
-from services.watcher.image import Place, Tools, deliver, failure
-from services.watcher.outcome import conclude
+from services.watcher.batch import BatchRun, begin, image_span, see_to
+from services.watcher.image import Tools, failure
+from services.watcher.outcome import conclude, make_durable
 from services.watcher.queries import Claimed, LeaseLost
 from services.watcher.settings import WatcherSettings
 
@@ -134,31 +134,13 @@ async def work(settings: WatcherSettings, tools: Tools, stop: Stop, batch_id: st
                 partial(_note, database, run, [place.row, place.n, times], tools.blobs, settings),
                 seconds=settings.lease_seconds,
             )
-            await _settle(run, place, image, tools)
+            await see_to(run, image["url"], [(place, image)], tools, tools.tally.flush)  # the next may end this process
         await conclude(database, run, tools.blobs, settings)
 
 
 async def _note(database: Database, run: BatchRun, suspect: list[int], blobs: Blobs, settings: WatcherSettings) -> None:
     """Write down what is touched next, and stay the holder for as long as that may take."""
     batch = run.batch
-    await blobs.make_durable()  # what is done of the batch is written down, too
+    await make_durable(run, blobs)  # what is done of the batch is written down, too
     await queries.note_suspect(database, batch, suspect, run.rows)
     await leases.extend(database.batches, path=queries.LEASE, held=batch.held, seconds=settings.lease_seconds)
-
-
-async def _settle(run: BatchRun, place: Place, image: dict[str, Any], tools: Tools) -> None:
-    batch = run.batch
-    try:
-        with image_span(batch):
-            outcomes = await deliver(
-                image["url"],
-                [place],
-                request_id=batch.request_id,
-                options=batch.options,
-                turn_of=batch.id,
-                tools=tools,
-            )
-    except ImageError as error:
-        outcomes = [failure(error, batch.run)]
-    tools.tally.flush()  # the next image may end this process
-    run.settle(image, outcomes[0])

@@ -174,7 +174,8 @@ async def rest_batch(
     """Keep a batch from being claimed for `seconds`, since the store refuses; then the sweep returns it."""
     until = await server_time(database) + timedelta(seconds=seconds)
     resting = {"token": "resting", "worker": "", "expires_at": until, "resting": True}
-    await database.batches.update_one(_ours(batch), {"$set": {LEASE: resting, "rows": rows, **_counts(progress)}})
+    rested = {LEASE: resting, "rows": rows, **_counts(progress)}
+    await database.batches.update_one(_ours(batch), {"$set": rested, "$unset": {"suspect": ""}})
 
 
 async def keep_batches(database: Database, held: Mapping[str, str], *, seconds: float) -> set[str]:
