@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-from pymongo import ReturnDocument, WriteConcern
+from pymongo import ReturnDocument
 
 from imagepress.documents import KNOWN
 from imagepress.driver_errors import translates
@@ -19,8 +19,6 @@ from imagepress.mongo import Collection
 
 Document = dict[str, Any]
 Pipeline = list[Document]
-
-_ON_THE_PRIMARY: Final = WriteConcern(w=1)
 
 
 def _lease(token: str, worker: str, seconds: float) -> Document:
@@ -49,10 +47,7 @@ async def claim(
     `changes` are `$set` expressions of an update pipeline: our own text only. Returns the document as it is now.
     """
     lease = _lease(uuid.uuid4().hex, worker, seconds)
-    # Not for a majority, whose journals it would wait for, on disks that may be busy with images: a claim that a
-    # failover undoes is a lease that was lost, and what its worker writes afterwards (for a majority) matches nothing.
-    primary = collection.with_options(write_concern=_ON_THE_PRIMARY)
-    found: Document | None = await primary.find_one_and_update(
+    found: Document | None = await collection.find_one_and_update(
         free,
         [{"$set": {path: lease, **changes}}],
         sort=list(sort),
