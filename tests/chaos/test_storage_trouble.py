@@ -41,6 +41,7 @@ async def origin() -> AsyncIterator[Origin]:
 @pytest.fixture(
     params=[
         pytest.param(refusing.folder_that_goes, id="the folder is gone"),
+        pytest.param(refusing.folder_that_denies, id="the folder denies access"),
         pytest.param(refusing.disk_that_is_full, id="the disk is full"),
         pytest.param(refusing.object_store_that_denies, id="the object store denies access"),
         pytest.param(refusing.object_store_that_is_away, id="the object store is away"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -48,6 +49,25 @@ def folder_that_goes(folder: Path) -> Iterator[Store]:
             aside.rename(images)
 
     yield Store(refusing, "not a directory")
+
+
+@contextmanager
+def folder_that_denies(folder: Path) -> Iterator[Store]:
+    """Keep images in a folder that nobody may write into then; root leaves its privilege behind (capabilities(7))."""
+
+    @contextmanager
+    def refusing() -> Iterator[None]:
+        kept = [folder / "images", *(path for path in (folder / "images").iterdir() if path.is_dir())]
+        for path in kept:
+            path.chmod(0o555)
+        try:
+            yield
+        finally:
+            for path in kept:
+                path.chmod(0o755)
+
+    unprivileged = ("setpriv", "--bounding-set=-dac_override") if os.geteuid() == 0 else ()
+    yield Store(refusing, "permission denied", enter=unprivileged)
 
 
 @contextmanager
