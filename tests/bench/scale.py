@@ -12,7 +12,6 @@ import os
 from dataclasses import dataclass
 from typing import Any, Final
 
-import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.bench import claimers
@@ -21,6 +20,7 @@ from tests.bench.photographs import SMALL, Photographs, photographs
 from tests.bench.pipeline import PROCESSES, Pipeline, pipeline
 from tests.bench.system import Bench, children_of, peak_mb
 from tests.support import claim_costs
+from tests.support.calls import client
 from tests.support.claim_costs import Costs
 from tests.support.processes import Service, eventually
 
@@ -122,7 +122,7 @@ async def _claims(watcher: Service) -> tuple[float, float]:
 
 
 async def _sample(service: Service, name: str) -> float:
-    async with httpx.AsyncClient() as client:
-        text = (await client.get(f"{service.url}/metrics")).text
+    async with client(service.url) as calling:
+        text = (await calling.get("/metrics")).text
     families = text_string_to_metric_families(text)
     return sum(sample.value for family in families for sample in family.samples if sample.name == name)

@@ -26,8 +26,8 @@ async def test_an_image_that_kills_its_process_fails_alone(
 ) -> None:
     """The decoder dies of one image, or never comes back: that image fails as `poison`, all others succeed."""
     answers = {f"/{n}": origins.body(photo(n)) for n in range(12)}
-    # With chroma in full it goes through Pillow's decoder, where the fault is planted.
-    answers["/5"] = origins.body(photo(5, comment=fault, subsampling="4:4:4"))
+    # What is to be turned goes through Pillow's decoder, where the fault is planted.
+    answers["/5"] = origins.body(photo(5, comment=fault, orientation=6))
     async with serve_origin(answers) as origin, services({**environment, **FAST, **PLANTED}, tmp_path) as system:
         await system["ingest"].start()
         await system["watcher"].start()

@@ -66,7 +66,7 @@ async def test_an_image_in_quarantine_has_its_span(
 ) -> None:
     """Of batches that outlived two leases each image has a span below the upload's; the poisonous one's says so."""
     answers = {f"/{n}": origins.body(photo(n)) for n in range(1, 4)}
-    answers["/0"] = origins.body(photo(0, comment="segfault", subsampling="4:4:4"))
+    answers["/0"] = origins.body(photo(0, comment="segfault", orientation=6))
     async with (
         serve_collector() as collector,
         serve_origin(answers) as origin,

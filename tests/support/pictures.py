@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 SIZE = (320, 240)
 
 
 def photo(
-    identity: int, size: tuple[int, int] = SIZE, quality: int = 92, comment: str = "", subsampling: str = "4:2:0"
+    identity: int, size: tuple[int, int] = SIZE, quality: int = 92, comment: str = "", orientation: int = 1
 ) -> bytes:
-    """Return a JPEG that looks like a photograph to the codec: slopes of colour, with grain from seed `identity`."""
+    """Return a JPEG that looks like a photograph to the codec: slopes of colour, with grain from seed `identity`.
+
+    `orientation` is EXIF's: with any but 1 it is to be turned.
+    """
     width, height = size
     rng = np.random.default_rng(identity)
     across, down = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
@@ -26,7 +29,10 @@ def photo(
     )
     pixels = np.clip(slopes + rng.normal(0, 12, (height, width, 1)), 0, 255).astype(np.uint8)
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "JPEG", quality=quality, comment=comment.encode(), subsampling=subsampling)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    turned = exif.tobytes() if orientation != 1 else b""
+    Image.fromarray(pixels).save(out, "JPEG", quality=quality, comment=comment.encode(), exif=turned)
     return out.getvalue()
 
 
