@@ -225,6 +225,11 @@ def batch_id(request_id: str, seq: int) -> str:
     return f"{request_id}/{seq:06}"
 
 
+def batch_ids(request_id: str) -> dict[str, str]:
+    """Return what a query asks of `_id` for all batches of a request: they lie between "/" and "0", its successor."""
+    return {"$gt": f"{request_id}/", "$lt": f"{request_id}0"}
+
+
 def webhook_id(request_id: str, run: int) -> str:
     """Return the `webhook-id` of a run: the same at every attempt, after every restart and redelivery.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from imagepress import logs, metrics
-from imagepress.documents import ACTIVE, ENDED, OPEN, BatchStatus, ImageStatus, RequestStatus, WebhookState
+from imagepress.documents import ACTIVE, ENDED, OPEN, BatchStatus, ImageStatus, RequestStatus, WebhookState, batch_ids
 from imagepress.driver_errors import translates
 from imagepress.mongo import Database, Session, durable_view
 
@@ -97,7 +97,7 @@ async def end_if_done(database: Database, request_id: str, run: int) -> Ended | 
 async def _has_open_batch(database: Database, request_id: str, view: Session | None = None) -> bool:
     # First the last one of the file, which is claimed last: while it is open there is no need to look among the others,
     # whose every change of status has left a deleted entry in the index to wade through.
-    of_request = {"_id": {"$gt": f"{request_id}/", "$lt": f"{request_id}0"}}  # "0" comes next behind "/"
+    of_request = {"_id": batch_ids(request_id)}
     last = await database.batches.find_one(of_request, {"status": 1}, sort=[("_id", -1)], hint="_id_", session=view)
     if last is not None and last["status"] in OPEN:
         return True

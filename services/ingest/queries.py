@@ -22,13 +22,11 @@ from imagepress.documents import (
     WebhookDocument,
     WebhookState,
     batch_id,
+    batch_ids,
 )
 from imagepress.driver_errors import translated, translates
 from imagepress.errors import ConflictError, NewerSchema
 from imagepress.mongo import Database
-
-# The first character after "/": ids of a request's batches lie between "{request_id}/" and "{request_id}0".
-_AFTER_SLASH: Final = "0"
 
 SHOWN: Final[dict[str, Any]] = {"removed_at": {"$exists": False}}
 """Of a request that its client has not asked to forget."""
@@ -246,7 +244,7 @@ async def batches_of(
     database: Database, request_id: str, *, first_row: int = 0, last_row: int | None = None
 ) -> AsyncIterator[dict[str, Any]]:
     """Yield the batches that hold any row from `first_row` to `last_row`, in the order of the file."""
-    wanted: dict[str, Any] = {"_id": {"$gte": f"{request_id}/", "$lt": f"{request_id}{_AFTER_SLASH}"}}
+    wanted: dict[str, Any] = {"_id": batch_ids(request_id)}
     if first_row or last_row is not None:
         rows = {"$gte": first_row} if last_row is None else {"$gte": first_row, "$lte": last_row}
         wanted["rows"] = {"$elemMatch": {"row": rows}}

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.bench import claimers
 from tests.bench.nginx import Nginx, serving
 from tests.bench.photographs import SMALL, Photographs, photographs
-from tests.bench.pipeline import PROCESSES, Pipeline, pipeline
+from tests.bench.pipeline import LOOK_SECONDS, PROCESSES, Pipeline, pipeline
 from tests.bench.system import Bench, children_of, peak_mb
 from tests.support import claim_costs
 from tests.support.calls import client
@@ -28,7 +28,6 @@ SIZES: Final = {"1k": 1_000, "10k": 10_000, "100k": 100_000}
 PROCESS_NUMBERS: Final = (1, 2, 4)
 IMAGES_FOR_PROCESSES: Final = SIZES["10k"]
 PATIENCE_SECONDS: Final = 1200.0
-LOOK_SECONDS: Final = 0.25
 
 COUNTED: Final = ("insert", "update", "delete", "find", "getMore", "aggregate", "findAndModify", "count")
 """The commands that read or write documents: not the drivers' hellos and pings, which come by the second."""
