@@ -69,6 +69,8 @@ async def _is_closed(ingest: Service) -> bool:
             await client.get(f"{ingest.url}/livez")
         except httpx.ConnectError:
             return True
+        except (httpx.RemoteProtocolError, httpx.ReadError):
+            return False  # it knocked in the very moment that the door was closed: the next look tells
     return False
 
 
