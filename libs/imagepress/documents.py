@@ -68,6 +68,9 @@ ENDED: Final = [RequestStatus.COMPLETED, RequestStatus.FAILED, RequestStatus.CAN
 OPEN: Final = [BatchStatus.STAGED, BatchStatus.PENDING, BatchStatus.PROCESSING]
 """Statuses of a batch whose request may not end yet."""
 
+UNCLAIMED: Final = [BatchStatus.STAGED, BatchStatus.PENDING]
+"""Statuses of an open batch that nobody has in hand."""
+
 
 class Lease(TypedDict):
     """A claim with an end: whoever writes must name the token, and may do so until `expires_at` (server time)."""
@@ -248,6 +251,9 @@ STAGED_FOR_SECONDS: Final = 3600
 
 COMMITTED_WITHIN_SECONDS: Final = STAGED_FOR_SECONDS // 2
 """Until when an ingest may still commit what it has staged: well before the sweep may take it away."""
+
+PROGRESS_SECONDS: Final = 1.0
+"""How often a worker writes down what has become of the images of a batch in hand."""
 
 ATTEMPTS_KEPT_SECONDS: Final = 90 * 24 * 3600
 """How long the log of webhook attempts is kept."""

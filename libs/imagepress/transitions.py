@@ -6,6 +6,7 @@ Each can be repeated by anyone at any time, and a process that dies in the middl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -107,16 +108,18 @@ async def _has_open_batch(database: Database, request_id: str, view: Session | N
 
 
 @translates
-async def fence_batches(database: Database, request_id: str, run: int) -> int:
+async def fence_batches(
+    database: Database, request_id: str, run: int, *, among: Sequence[BatchStatus] = tuple(OPEN)
+) -> int:
     """Take the open batches of a request out of everyone's hands, as cancelled; return how many there were.
 
     Whoever works on one has lost its lease, and changes nothing. Counts become those of the outcomes written in the
-    rows: what a worker had only reported as progress is lost with it.
+    rows: what a worker has not written down is lost with it.
     """
     joined = {"$concatArrays": ["$$value", "$$this.images"]}
     images: Document = {"$reduce": {"input": "$rows", "initialValue": [], "in": joined}}
     result = await database.batches.update_many(
-        {"request_id": request_id, "run": run, "status": {"$in": OPEN}},
+        {"request_id": request_id, "run": run, "status": {"$in": list(among)}},
         [
             {"$set": {"images": images}},
             {

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from imagepress import logs, transitions
 from imagepress.blobs import Blobs
-from imagepress.documents import ACTIVE, RequestStatus
+from imagepress.documents import ACTIVE, PROGRESS_SECONDS, UNCLAIMED, RequestStatus
 from imagepress.errors import ConflictError, ImagepressError, TransientError
 from imagepress.mongo import Database, server_time
 from services.ingest import queries
 
 log = logs.get(__name__)
+
+PATIENCE_SECONDS: Final = 1.5 * PROGRESS_SECONDS
+"""After this time workers have written down what they had done before: half a period more than they need."""
+
+LOOK_SECONDS: Final = 0.1
+
 Document = dict[str, Any]
 
 
@@ -28,13 +35,23 @@ class HasEnded(ConflictError):
     """The request has ended already."""
 
 
-async def cancel(database: Database, request: Document) -> None:
-    """Stop a request: what has not been done by now ends as cancelled. Raises `HasEnded`."""
-    if not await queries.ask_to_cancel(database, request["_id"], request["run"]):
+async def cancel(database: Database, request: Document, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Stop a request: what has been done by now stays, and everything else ends as cancelled. Raises `HasEnded`.
+
+    Batches that wait are not started any more. Those in hand are taken away once their workers have had
+    `patience_seconds` to write down what they have done.
+    """
+    request_id, run = request["_id"], request["run"]
+    if not await queries.ask_to_cancel(database, request_id, run):
         raise HasEnded
     # From here on it will be cancelled, by the sweep if not by this process.
-    await transitions.cancel(database, request["_id"], request["run"])
-    log.info("request cancelled", request_id=request["_id"])
+    await transitions.fence_batches(database, request_id, run, among=UNCLAIMED)
+    for _ in range(round(patience_seconds / LOOK_SECONDS)):
+        if not await queries.is_in_hand(database, request_id):
+            break
+        await asyncio.sleep(LOOK_SECONDS)
+    await transitions.cancel(database, request_id, run)
+    log.info("request cancelled", request_id=request_id)
 
 
 async def retry(database: Database, request: Document, *, turn_seconds: float) -> int:
@@ -69,7 +86,7 @@ async def remove(database: Database, blobs: Blobs, request: Document) -> None:
     """
     if request["status"] in ACTIVE:
         with suppress(HasEnded):  # it has ended by itself in this moment, which is as good
-            await cancel(database, request)
+            await cancel(database, request, patience_seconds=0)
     await queries.mark_removed(database, request["_id"])
     try:
         await blobs.delete_under(request["_id"])

@@ -174,6 +174,13 @@ async def ask_to_cancel(database: Database, request_id: str, run: int) -> bool:
 
 
 @translates
+async def is_in_hand(database: Database, request_id: str) -> bool:
+    """Return whether a worker has a batch of the request in hand."""
+    claimed = {"request_id": request_id, "status": BatchStatus.PROCESSING}
+    return await database.batches.find_one(claimed, {"_id": 0, "status": 1}, hint="recount") is not None
+
+
+@translates
 async def stage_failed(database: Database, request_id: str, run: int, staged_at: datetime) -> int:
     """Stage the batches of an ended request that have images without success, for `run`; return how many images.
 

@@ -36,6 +36,10 @@ class BatchRun:
         """The rows of the batch, as they will be written."""
         return self.batch.rows
 
+    def copied_rows(self) -> list[Document]:
+        """Return the rows as they are now, for a thread that reads them while outcomes go on coming."""
+        return [{**row, "images": [image.copy() for image in row["images"]]} for row in self.rows]
+
     def open_images(self) -> list[tuple[Place, Document]]:
         """Return the images without an outcome, and where they stand."""
         return [

@@ -1,24 +1,24 @@
-"""Keeps the leases of a process's batches alive, and writes down how far they are."""
+"""Keeps the leases of a process's batches alive, and writes down what has become of their images so far."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
 
 from imagepress import logs, metrics
+from imagepress.blobs import Blobs
+from imagepress.documents import PROGRESS_SECONDS
 from imagepress.errors import TransientError
 from imagepress.mongo import Database
 from imagepress.retry import SETTLE_SECONDS, Trouble
 from services.watcher import queries
 from services.watcher.batch import BatchRun
+from services.watcher.outcome import make_durable
 from services.watcher.queries import Progress
 from services.watcher.settings import WatcherSettings
 
 log = logs.get(__name__)
-
-PROGRESS_SECONDS: Final = 1.0
-"""Progress inside a batch is written down this often at most."""
 
 
 @dataclass(slots=True)
@@ -27,23 +27,29 @@ class Held:
 
     run: BatchRun
     task: asyncio.Task[None]
+    noted: Progress
+    """How far the batch is by what stands in the database."""
     concluding: bool = False
-    noted: Progress | None = None
 
 
-async def beat(database: Database, settings: WatcherSettings, held: dict[str, Held]) -> None:
-    """Go on until cancelled: one update extends all leases, another notes all progress. Trouble is waited out."""
-    clock = asyncio.get_running_loop().time
-    extended = clock()
+async def beat(database: Database, settings: WatcherSettings, held: dict[str, Held], blobs: Blobs) -> None:
+    """Go on until cancelled, through trouble: one update extends all leases, another notes all outcomes.
+
+    They are independent: a disk that takes its time costs nobody a lease.
+    """
     trouble = Trouble(log, "the heartbeat", settle_seconds=SETTLE_SECONDS)
-    interval = min(PROGRESS_SECONDS, settings.heartbeat_seconds)
+    async with asyncio.TaskGroup() as tasks:
+        keeping = _ever(lambda: extend(database, settings, held), settings.heartbeat_seconds, trouble)
+        tasks.create_task(keeping, name="leases")
+        noting = _ever(lambda: note_outcomes(database, held, blobs), PROGRESS_SECONDS, trouble)
+        tasks.create_task(noting, name="outcomes")
+
+
+async def _ever(step: Callable[[], Awaitable[None]], seconds: float, trouble: Trouble) -> None:
     while True:
-        await asyncio.sleep(interval)
+        await asyncio.sleep(seconds)
         try:
-            await note_progress(database, held)
-            if clock() - extended + interval > settings.heartbeat_seconds:
-                await extend(database, settings, held)
-                extended = clock()
+            await step()
         except TransientError as error:
             trouble.note(error)
         else:
@@ -66,14 +72,22 @@ async def extend(database: Database, settings: WatcherSettings, held: dict[str, 
             entry.task.cancel()
 
 
-async def note_progress(database: Database, held: dict[str, Held]) -> None:
-    """Write down the progress of batches that have any since the last time, in one round trip."""
-    news = {}
-    for id_, entry in held.items():
-        progress = entry.run.progress()
-        if progress != entry.noted and progress.succeeded + progress.failed and not entry.concluding:
-            news[id_] = (entry.run.batch, progress)
-    await queries.note_progress(database, news)
-    for id_, (_, progress) in news.items():
-        if id_ in held:
-            held[id_].noted = progress
+async def note_outcomes(database: Database, held: dict[str, Held], blobs: Blobs) -> None:
+    """Write down the outcomes in batches that have new ones, in one round trip.
+
+    So a cancellation, or the death of this process, leaves to the client what had been done for it. A batch on which a
+    process of its own works has no new ones here.
+    """
+    news = [
+        (entry, progress, queries.outcome_fields(entry.run.copied_rows(), progress))
+        for entry in held.values()
+        if not entry.concluding and (progress := entry.run.progress()) != entry.noted
+    ]
+    if not news:
+        return
+    # What was copied was stored before this call; what is stored during it waits for the next time.
+    if not await make_durable([entry.run for entry, _, _ in news], blobs):
+        return
+    await queries.note_outcomes(database, [(entry.run.batch, fields) for entry, _, fields in news])
+    for entry, progress, _ in news:
+        entry.noted = progress

@@ -79,7 +79,8 @@ class Worker:
         backoff = Backoff()
         trouble = Trouble(log, "claiming", settle_seconds=SETTLE_SECONDS)
         async with asyncio.TaskGroup() as tasks:
-            heart = tasks.create_task(beat(self._database, self._settings, self._held), name="heartbeat")
+            beating = beat(self._database, self._settings, self._held, self._tools.blobs)
+            heart = tasks.create_task(beating, name="heartbeat")
             while not self._stop.is_set and self._stuck is None:
                 self._ring.clear()
                 try:
@@ -104,7 +105,7 @@ class Worker:
             return False
         run = batches.begin(claimed)
         task = tasks.create_task(self._carry_out(run), name=f"batch {claimed.id}")
-        self._held[claimed.token] = Held(run, task)
+        self._held[claimed.token] = Held(run, task, noted=run.progress())
         return True
 
     async def _claim(self) -> Claimed | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from imagepress import logs, transitions
 from imagepress.blobs import Blobs
 from imagepress.errors import StorageUnavailable, TransientError
@@ -20,7 +22,7 @@ async def conclude(database: Database, run: BatchRun, blobs: Blobs, settings: Wa
     Where the store refused, the batch rests and is tried again, until MAX_CLAIMS is used up. Raises `LeaseLost`, and
     `DatabaseUnavailable` when the lease has run out anyway.
     """
-    await make_durable(run, blobs)
+    await make_durable([run], blobs)
     if run.left and run.batch.claims < settings.max_claims:
         await _rest(database, run, settings)
         return
@@ -38,13 +40,19 @@ async def conclude(database: Database, run: BatchRun, blobs: Blobs, settings: Wa
         )
 
 
-async def make_durable(run: BatchRun, blobs: Blobs) -> None:
-    """Have the images outlive a power cut before the database says that they are there; else open them again."""
+async def make_durable(runs: Sequence[BatchRun], blobs: Blobs) -> bool:
+    """Have the images outlive a power cut before the database says that they are there; else open them again.
+
+    Returns whether they do.
+    """
     try:
         await blobs.make_durable()
     except StorageUnavailable as error:
-        log.warning("images that were stored may be lost", request_id=run.batch.request_id, problem=str(error))
-        run.take_back(error.reason)
+        for run in runs:
+            log.warning("images that were stored may be lost", request_id=run.batch.request_id, problem=str(error))
+            run.take_back(error.reason)
+        return False
+    return True
 
 
 async def _rest(database: Database, run: BatchRun, settings: WatcherSettings) -> None:
@@ -61,7 +69,7 @@ async def give_back(database: Database, run: BatchRun, blobs: Blobs, settings: W
 
     What an isolated process has found out stands in the database already, and is newer than what this one knows.
     """
-    await make_durable(run, blobs)
+    await make_durable([run], blobs)
     done = {} if run.isolated else queries.outcome_fields(run.rows, run.progress())
     try:
         await persist(lambda: queries.give_back(database, run.batch, done), seconds=settings.database_timeout_seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -117,7 +117,7 @@ async def complete_batch(database: Database, batch: Claimed, rows: list[Document
     done = await database.batches.update_one(
         _ours(batch),
         {
-            "$set": {"status": BatchStatus.COMPLETED, "rows": rows, **_counts(progress)},
+            "$set": {"status": BatchStatus.COMPLETED, **outcome_fields(rows, progress)},
             "$unset": {LEASE: "", "suspect": ""},
         },
     )
@@ -142,11 +142,8 @@ def _ours(batch: Claimed) -> Document:
 
 def outcome_fields(rows: list[Document], progress: Progress) -> Document:
     """Return the fields of a batch that say what became of its images."""
-    return {"rows": rows, **_counts(progress)}
-
-
-def _counts(progress: Progress) -> Document:
     return {
+        "rows": rows,
         "succeeded": progress.succeeded,
         "failed": progress.failed,
         "bytes_in": progress.bytes_in,
@@ -174,7 +171,7 @@ async def rest_batch(
     """Keep a batch from being claimed for `seconds`, since the store refuses; then the sweep returns it."""
     until = await server_time(database) + timedelta(seconds=seconds)
     resting = {"token": "resting", "worker": "", "expires_at": until, "resting": True}
-    rested = {LEASE: resting, "rows": rows, **_counts(progress)}
+    rested = {LEASE: resting, **outcome_fields(rows, progress)}
     await database.batches.update_one(_ours(batch), {"$set": rested, "$unset": {"suspect": ""}})
 
 
@@ -184,11 +181,10 @@ async def keep_batches(database: Database, held: Mapping[str, str], *, seconds: 
 
 
 @translates
-async def note_progress(database: Database, progress: Mapping[str, tuple[Claimed, Progress]]) -> None:
-    """Write down how far open batches are, all in one round trip."""
-    updates = [UpdateOne(_ours(batch), {"$set": _counts(counts)}) for batch, counts in progress.values()]
-    if updates:
-        await database.batches.bulk_write(updates, ordered=False)
+async def note_outcomes(database: Database, outcomes: Sequence[tuple[Claimed, Document]]) -> None:
+    """Write down what has become of the images of batches in hand (`outcome_fields`), all in one round trip."""
+    updates = [UpdateOne(_ours(batch), {"$set": fields}) for batch, fields in outcomes]
+    await database.batches.bulk_write(updates, ordered=False)
 
 
 @translates

@@ -65,7 +65,8 @@ class Sweep:
         if newer := len(requests) - len(ours):
             log.error("requests of a newer release are left alone: is one of its watchers running?", requests=newer)
         for request in ours:
-            finish = transitions.cancel if request.get("cancelling") else transitions.end_if_done
+            is_to_cancel = request.get("cancelling") and request["is_left"]
+            finish = transitions.cancel if is_to_cancel else transitions.end_if_done
             ended = await finish(self._database, request["_id"], request["run"])
             if ended:
                 log.info("ended a request that nobody had ended", request_id=request["_id"], status=ended.status)

@@ -14,8 +14,8 @@ from services.watcher.queries import LEASE, wake
 
 Document = dict[str, Any]
 
-RELEASED_AFTER_SECONDS: Final = 5
-"""How long an ingest is left alone with the release of what it committed."""
+LEFT_ALONE_SECONDS: Final = 5
+"""How long an ingest is left alone with what it has begun: the release of what it committed, or a cancellation."""
 
 
 async def expire_batches(database: Database) -> int:
@@ -38,7 +38,7 @@ async def expire_batches(database: Database) -> int:
 @translates
 async def unreleased(database: Database, *, limit: int) -> list[tuple[str, int]]:
     """Return (request id, run) of runs that were committed a while ago and whose batches are not all released."""
-    before = await server_time(database) - timedelta(seconds=RELEASED_AFTER_SECONDS)
+    before = await server_time(database) - timedelta(seconds=LEFT_ALONE_SECONDS)
     wanted = {
         "status": {"$in": ACTIVE},
         "woken_at": {"$lt": before},
@@ -51,11 +51,15 @@ async def unreleased(database: Database, *, limit: int) -> list[tuple[str, int]]
 
 @translates
 async def active_after(database: Database, after: datetime | None, *, limit: int) -> list[Document]:
-    """Return active requests, oldest first, created after `after`: what ending them needs to know."""
+    """Return active requests, oldest first, created after `after`: what ending them needs to know.
+
+    `is_left` says that no ingest is at a cancellation any more.
+    """
     wanted: Document = {"status": {"$in": ACTIVE}}
     if after is not None:
         wanted["created_at"] = {"$gt": after}
-    fields = {"run": 1, "created_at": 1, "cancelling": 1, "schema": 1}
+    since = {"$subtract": ["$$NOW", LEFT_ALONE_SECONDS * 1000]}
+    fields = {"run": 1, "created_at": 1, "cancelling": 1, "schema": 1, "is_left": {"$lt": ["$woken_at", since]}}
     return [row async for row in database.requests.find(wanted, fields).sort("created_at", 1).limit(limit)]
 
 

@@ -101,7 +101,7 @@ class Claiming(RuleBasedStateMachine):
     async def _beat(self, run: BatchRun) -> None:
         database, batch = self.world.database, run.batch
         still = await database.batches.count_documents({"_id": batch.id, "lease.token": batch.token})
-        await queries.note_progress(database, {batch.id: (batch, run.progress())})
+        await queries.note_outcomes(database, [(batch, queries.outcome_fields(run.copied_rows(), run.progress()))])
         kept = await queries.keep_batches(database, batch.held, seconds=3600)
         assert kept == ({batch.id} if still else set())
 
@@ -120,7 +120,7 @@ class Claiming(RuleBasedStateMachine):
     @rule(stall=stalls)
     def cancel(self, stall: int) -> None:
         request = self._request()
-        self._start(stall, lambda database: commands.cancel(database, request))
+        self._start(stall, lambda database: commands.cancel(database, request, patience_seconds=0))
 
     @rule(stall=stalls)
     def retry(self, stall: int) -> None:

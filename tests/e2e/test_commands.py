@@ -76,6 +76,31 @@ async def test_a_cancelled_request_keeps_what_is_done_and_starts_nothing_more(
     assert await status_of(system["ingest"], request_id) == status
 
 
+@in_folder_and_s3
+async def test_a_cancellation_spares_what_was_stored_in_unfinished_batches(
+    system: dict[str, Service], environment: dict[str, str], origin: Origin
+) -> None:
+    """Cancelled as soon as every second image is stored, so that no batch is complete: all of these stay."""
+    gate = asyncio.Event()
+    for n in range(1, IMAGES, 2):
+        origin.answers[f"/{n}"] = origins.held(gate, origin.answers[f"/{n}"])
+    request_id = await upload(system["ingest"], csv_of(_urls(origin)))
+    stored: list[str] = []
+
+    async def every_second_is_stored() -> bool:
+        stored[:] = await Stored(environment).paths(request_id)
+        return len(stored) == IMAGES // 2
+
+    await eventually(every_second_is_stored)
+    answer = await _ask(system, "POST", f"/api/requests/{request_id}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+    gate.set()
+    status = await status_of(system["ingest"], request_id)
+    links = [[link is not None for link in row["output_image_urls"]] for row in status["details"]]
+    assert links == [[n % 2 == 0] for n in range(IMAGES)]
+    assert status["images"] == {"total": IMAGES, "succeeded": IMAGES // 2, "failed": 0}
+
+
 async def test_a_retry_runs_again_only_what_failed(system: dict[str, Service], origin: Origin) -> None:
     """After the origin is mended, a retry fetches the failed images and no others, and the request completes."""
     good = origin.answers["/0"]

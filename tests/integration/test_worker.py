@@ -85,7 +85,7 @@ async def test_a_wake_up_during_a_claim_is_not_forgotten(
 
 
 async def test_a_worker_that_lost_its_lease_changes_nothing(database: Database, make_settings: MakeSettings) -> None:
-    """Completing, resting, giving back and noting progress under an old token match nothing, whatever was done."""
+    """Completing, resting, giving back and noting outcomes under an old token match nothing, whatever was done."""
     settings = make_settings(WatcherSettings)
     await accepted(database, make_settings(IngestSettings), ["http://127.0.0.1:9/a"])
     late = await queries.claim_batch(database, worker="late", seconds=60, from_turn=0)
@@ -102,7 +102,7 @@ async def test_a_worker_that_lost_its_lease_changes_nothing(database: Database, 
         await outcome.conclude(database, run, blobs, settings)
     await outcome.give_back(database, run, blobs, settings)
     await queries.rest_batch(database, late, run.rows, run.progress(), seconds=5)
-    await queries.note_progress(database, {late.id: (late, run.progress())})
+    await queries.note_outcomes(database, [(late, queries.outcome_fields(run.rows, run.progress()))])
     with pytest.raises(LeaseLost):
         await queries.note_suspect(database, late, [0, 0, 1], run.rows)
     assert await queries.keep_batches(database, late.held, seconds=60) == set()

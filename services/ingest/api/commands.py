@@ -36,7 +36,10 @@ class Retried(BaseModel):
     responses=documented(404, 409, 422, 503),
 )
 async def cancel(service: Service, request: Found) -> Stopped:
-    """End the request as cancelled: images that are done stay, the others are not fetched any more."""
+    """End the request as cancelled: images that are done stay, the others are not fetched any more.
+
+    Workers in the middle of it have up to 1.5 seconds to write down what they have done, so the answer takes as long.
+    """
     await commands.cancel(service.database, request)
     return Stopped(request_id=request["_id"], status="cancelled")
 
