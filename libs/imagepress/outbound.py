@@ -1,4 +1,4 @@
-"""The edge to strangers' servers: aiohttp sessions that connect only where the policy allows, and reads that end.
+"""The edge to strangers' servers: aiohttp's connections, made only where the policy allows.
 
 The policy is asked at the socket (`socket_factory`), with the address about to be connected to. Neither a name that
 resolves differently the second time nor a redirect nor a spelling of an address gets past that.
@@ -6,10 +6,8 @@ resolves differently the second time nor a redirect nor a spelling of an address
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -19,13 +17,8 @@ from aiohttp.abc import AbstractResolver
 
 from imagepress import __version__
 from imagepress.addresses import AddressPolicy, literal_address
-from imagepress.errors import ForbiddenAddress, PermanentError, TooManyBytes
+from imagepress.errors import ForbiddenAddress
 from imagepress.names import ThreadResolver
-
-# zlib's window bits: 15, the largest, plus 32 for "gzip or zlib, look at the header".
-_GZIP_OR_ZLIB = 47
-# One step of decompression, about a millisecond of the event loop's time.
-_INFLATE_STEP_BYTES = 1024 * 1024
 
 
 class _Refused(OSError):
@@ -45,12 +38,14 @@ def agent_name(contact: str = "") -> str:
     return f"{product} (+{contact})" if contact else product
 
 
-def guarded_connector(
-    policy: AddressPolicy, *, limit: int, limit_per_host: int, resolver: AbstractResolver
-) -> aiohttp.TCPConnector:
-    """Return a pool of at most `limit` connections, `limit_per_host` to one host (0: any), all allowed by `policy`.
+@asynccontextmanager
+async def guarded_connector(
+    policy: AddressPolicy, *, limit: int, limit_per_host: int = 0, resolver: AbstractResolver | None = None
+) -> AsyncIterator[aiohttp.TCPConnector]:
+    """Open a pool of at most `limit` connections, `limit_per_host` to one host (0: any), all allowed by `policy`.
 
-    A forbidden connection surfaces as `aiohttp.ClientConnectorError`; `forbidden_within` finds the reason.
+    A forbidden connection surfaces as `aiohttp.ClientConnectorError`; `forbidden_within` finds the reason. `resolver`
+    is closed with the pool.
     """
 
     def guarded_socket(address_info: aiohttp.AddrInfoType) -> socket.socket:
@@ -61,9 +56,15 @@ def guarded_connector(
             raise _Refused from forbidden
         return socket.socket(family, kind, protocol)
 
-    return aiohttp.TCPConnector(
-        limit=limit, limit_per_host=limit_per_host, resolver=resolver, socket_factory=guarded_socket
-    )
+    names = resolver or ThreadResolver()
+    try:
+        connector = aiohttp.TCPConnector(
+            limit=limit, limit_per_host=limit_per_host, resolver=names, socket_factory=guarded_socket
+        )
+        async with connector:
+            yield connector
+    finally:
+        await names.close()
 
 
 @asynccontextmanager
@@ -78,27 +79,23 @@ async def guarded_session(
     total_seconds: float | None = None,
     resolver: AbstractResolver | None = None,
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    """Open a session for strangers' URLs: no proxies or .netrc from the environment, no cookies, bounded reads.
+    """Open a session for strangers' URLs: no proxies or .netrc from the environment, no cookies, bodies as they come.
 
     `connect_seconds` for each address, TLS included; `idle_seconds` without a byte; `total_seconds` for one request
-    with its body (None: the caller's own deadline). Bodies come as they were sent: read them with `read_capped`.
-    `resolver` is closed with the session.
+    with its body (None: the caller's own deadline). `resolver` is closed with the session.
     """
-    names = resolver or ThreadResolver()
-    session = aiohttp.ClientSession(
-        connector=guarded_connector(policy, limit=limit, limit_per_host=limit_per_host, resolver=names),
-        timeout=aiohttp.ClientTimeout(total=total_seconds, sock_connect=connect_seconds, sock_read=idle_seconds),
-        # Images are compressed already; asking for more would only buy decompression bombs.
-        headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
-        auto_decompress=False,  # so that bytes on the wire are counted too, and not only those that come out
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-    )
-    try:
-        async with session:
-            yield session
-    finally:
-        await names.close()
+    async with (
+        guarded_connector(policy, limit=limit, limit_per_host=limit_per_host, resolver=resolver) as connector,
+        aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=total_seconds, sock_connect=connect_seconds, sock_read=idle_seconds),
+            headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
+            auto_decompress=False,  # so that bytes on the wire are counted, and not only those that come out
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+        ) as session,
+    ):
+        yield session
 
 
 def forbidden_within(error: BaseException) -> ForbiddenAddress | None:
@@ -112,63 +109,6 @@ def forbidden_within(error: BaseException) -> ForbiddenAddress | None:
     while cause is not None and not isinstance(cause, ForbiddenAddress):
         cause = cause.os_error if isinstance(cause, aiohttp.ClientConnectorError) else cause.__cause__
     return cause
-
-
-async def read_capped(
-    response: aiohttp.ClientResponse, limit: int, admit: Callable[[int], Awaitable[None]] | None = None
-) -> bytes:
-    """Return the body, gzip and deflate undone, of at most `limit` bytes both on the wire and decoded.
-
-    `admit` is awaited with the number of bytes before each piece is kept: the place to wait for memory. Raises
-    `TooManyBytes`, before reading where the Content-Length tells, and `PermanentError` if the encoding is broken or
-    unknown. aiohttp's own errors for broken connections pass through.
-    """
-    declared = response.content_length
-    if declared is not None and declared > limit:
-        raise TooManyBytes(f"the answer has {declared} bytes; at most {limit} are accepted")
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    inflater = None if encoding in ("identity", "") else _Inflater(encoding)
-    pieces: list[bytes] = []
-    wire = size = 0
-    while data := await response.content.readany():
-        wire += len(data)  # counted as well: empty blocks decode to nothing, for ever
-        for piece in (data,) if inflater is None else inflater.steps(data):
-            size += len(piece)
-            if max(wire, size) > limit:
-                raise TooManyBytes(f"the answer has more than the {limit} bytes that are accepted")
-            if admit is not None:
-                await admit(len(piece))
-            if inflater is not None:
-                await asyncio.sleep(0)  # a bomb's steps come without a pause; others want their turn
-            pieces.append(piece)
-    if inflater is not None:
-        inflater.finish()
-    return b"".join(pieces)  # one join: no copy at all for a single piece
-
-
-class _Inflater:
-    """A gzip or deflate body, decoded in steps that the event loop can bear."""
-
-    def __init__(self, encoding: str) -> None:
-        if encoding not in ("gzip", "x-gzip", "deflate"):
-            raise PermanentError(f"the answer came in the encoding {encoding[:32]!r}, which was not asked for")
-        self._zlib = zlib.decompressobj(_GZIP_OR_ZLIB)
-
-    def steps(self, data: bytes) -> Iterator[bytes]:
-        """Yield what `data` decodes to; what follows the end of the stream is passed over, as browsers do."""
-        if self._zlib.eof:
-            return
-        try:
-            yield self._zlib.decompress(data, _INFLATE_STEP_BYTES)
-            while self._zlib.unconsumed_tail:
-                yield self._zlib.decompress(self._zlib.unconsumed_tail, _INFLATE_STEP_BYTES)
-        except zlib.error as error:
-            raise PermanentError("the answer's compression is broken") from error
-
-    def finish(self) -> None:
-        """Raise unless the stream is complete."""
-        if not self._zlib.eof:
-            raise PermanentError("the answer's compression ends early")
 
 
 def retry_after_seconds(value: str | None, now: datetime) -> float | None:

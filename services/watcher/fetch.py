@@ -15,13 +15,16 @@ from typing import NoReturn
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from aiohttp.http_exceptions import HttpProcessingError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from yarl import URL
 
 from imagepress.addresses import AddressPolicy
 from imagepress.errors import ImageError, ImageErrorCode, PermanentError, TooManyBytes, TransientError
-from imagepress.outbound import forbidden_within, guarded_session, read_capped, retry_after_seconds
+from imagepress.outbound import forbidden_within, guarded_connector, retry_after_seconds
+from services.watcher.body import read_capped
 from services.watcher.budget import Holding
+from services.watcher.http_get import Answer, HttpGet
 from services.watcher.pacing import Pacing, standing_still
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -37,7 +40,7 @@ _FAULTS: tuple[tuple[type[Exception], ImageErrorCode, bool, str], ...] = (
     (aiohttp.ClientSSLError, ImageErrorCode.UNREACHABLE, False, "no secure connection to {host} could be made"),
     (aiohttp.ClientConnectorDNSError, ImageErrorCode.UNREACHABLE, True, "{host} could not be resolved"),
     (aiohttp.ClientConnectorError, ImageErrorCode.UNREACHABLE, True, "no connection to {host} could be made"),
-    (aiohttp.ClientResponseError, ImageErrorCode.UNREACHABLE, False, "{host}'s answer is not proper HTTP"),
+    (HttpProcessingError, ImageErrorCode.UNREACHABLE, False, "{host}'s answer is not proper HTTP"),
     (aiohttp.InvalidURL, ImageErrorCode.UNREACHABLE, False, "the URL is malformed"),
     (UnicodeError, ImageErrorCode.UNREACHABLE, False, "the URL's host is not a valid name"),
     (Exception, ImageErrorCode.UNREACHABLE, True, "the connection to {host} broke off"),
@@ -80,13 +83,11 @@ class _Errand:
 
 
 class Fetcher:
-    """Downloads images. `session` must be a guarded one (`imagepress.outbound`); the caller closes it."""
+    """Downloads images. `http` must ask over guarded connections (`imagepress.outbound`)."""
 
-    def __init__(
-        self, session: aiohttp.ClientSession, pacing: Pacing, limits: FetchLimits, rng: random.Random | None = None
-    ) -> None:
-        """Share `session` and `pacing` among all fetches; `rng` draws the jitter."""
-        self._session = session
+    def __init__(self, http: HttpGet, pacing: Pacing, limits: FetchLimits, rng: random.Random | None = None) -> None:
+        """Share `http` and `pacing` among all fetches; `rng` draws the jitter."""
+        self._http = http
         self._pacing = pacing
         self._limits = limits
         self._rng = rng or random.Random()  # jitter, not a secret
@@ -153,35 +154,35 @@ class Fetcher:
         try:
             async with (
                 self._pacing.slot(host, errand.deadline, errand.turn_of),
-                self._session.get(target, allow_redirects=False) as response,
+                self._http.ask(target) as answer,
             ):
-                if response.status in _REDIRECTS and (location := response.headers.get("Location")):
+                if answer.status in _REDIRECTS and (location := answer.headers.get("Location")):
                     return _redirected(target, location)
-                if not 200 <= response.status < 300:
-                    self._refuse(response, host)
-                return await self._body(response, errand)
-        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+                if not 200 <= answer.status < 300:
+                    self._refuse(answer, host)
+                return await self._body(answer, errand)
+        except (aiohttp.ClientError, HttpProcessingError, OSError, UnicodeError) as error:
             raise _translated(error, host) from error
 
-    def _refuse(self, response: aiohttp.ClientResponse, host: str) -> NoReturn:
+    def _refuse(self, answer: Answer, host: str) -> NoReturn:
         """Raise what the status means for the image; let the host rest if it asks for that."""
-        status = response.status
+        status = answer.status
         error = ImageError(f"http_{status}", f"{host} answered {status} {_phrase(status)}".rstrip())
         if status not in _PASSING_STATUSES:
             raise error
-        seconds = retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC))
+        seconds = retry_after_seconds(answer.headers.get("Retry-After"), datetime.now(UTC))
         if status in _PAUSING_STATUSES and seconds:
             self._pacing.pause(host, seconds)
         raise _PassingFault(error, host)
 
-    async def _body(self, response: aiohttp.ClientResponse, errand: _Errand) -> bytes:
+    async def _body(self, answer: Answer, errand: _Errand) -> bytes:
         async def admit(size: int) -> None:
             if not errand.holding.try_grow(size):
                 with standing_still(errand.deadline):
                     await errand.holding.grow(size)
 
         try:
-            return await read_capped(response, self._limits.max_image_bytes, admit)
+            return await read_capped(answer, self._limits.max_image_bytes, admit)
         except TooManyBytes as error:
             raise ImageError(ImageErrorCode.TOO_MANY_BYTES, str(error)) from error
         except PermanentError as error:
@@ -200,16 +201,15 @@ class Fetcher:
 async def open_fetcher(
     policy: AddressPolicy, limits: FetchLimits, user_agent: str, resolver: AbstractResolver | None = None
 ) -> AsyncIterator[Fetcher]:
-    """Open a fetcher with a guarded session of its own, closed at the end."""
-    async with guarded_session(
-        policy,
-        user_agent=user_agent,
-        limit=limits.connections,
-        connect_seconds=limits.connect_seconds,
-        idle_seconds=limits.idle_seconds,
-        resolver=resolver,
-    ) as session:
-        yield Fetcher(session, Pacing(limits.per_host, limits.longest_pause_seconds), limits)
+    """Open a fetcher with guarded connections of its own, closed at the end."""
+    async with guarded_connector(policy, limit=limits.connections, resolver=resolver) as connector:
+        http = HttpGet(
+            connector,
+            user_agent=user_agent,
+            connect_seconds=limits.connect_seconds,
+            idle_seconds=limits.idle_seconds,
+        )
+        yield Fetcher(http, Pacing(limits.per_host, limits.longest_pause_seconds), limits)
 
 
 def _target(url: str) -> URL:

@@ -35,6 +35,10 @@ SWEEP: Final = b"s"
 WAKE: Final = b"w"
 """What the supervisor writes, a byte a ring: look again from the beginning, or look again."""
 
+CODEC_QUEUE: Final = 7
+"""Images that wait where a codec thread finds them. With one, thread and event loop wait for each other at every small
+image; what waits here is out of its turn: this many are some 40 ms of megapixels."""
+
 READY: Final = b"r"
 """What the worker answers, once, when it begins to claim."""
 
@@ -60,7 +64,7 @@ async def tools(settings: WatcherSettings) -> AsyncIterator[Tools]:
                 blobs=Blobs(settings.storage_url),
                 codec=codec,
                 fetching=Turns(settings.fetch_concurrency),
-                compressing=Turns(settings.codec_threads + 1),  # the next picture waits where a thread finds it
+                compressing=Turns(settings.codec_threads + CODEC_QUEUE),
                 bytes_in_flight=Budget(settings.bytes_in_flight),
                 pixels_in_flight=Room(settings.max_pixels),
                 max_pixels=settings.max_pixels,

@@ -13,6 +13,7 @@ import pytest
 from imagepress.mongo import Database
 from tests.support import origin as origins
 from tests.support.calls import status_of, until_ended, upload
+from tests.support.certificates import made_certificates, serving_as
 from tests.support.origin import Origin, serve_origin
 from tests.support.pictures import looks_like, photo
 from tests.support.processes import FAST, Service, eventually, services
@@ -54,6 +55,22 @@ def _many(origin: Origin, number: int) -> list[str]:
     for n in range(number):
         origin.answers[f"/many/{n}"] = origin.answers[f"/{n % PHOTOS}"]
     return [origin.url(f"/many/{n}") for n in range(number)]
+
+
+async def test_images_are_fetched_over_tls(environment: dict[str, str], tmp_path: Path) -> None:
+    """From an origin whose certificate the machine trusts, over connections that are kept."""
+    certificates = made_certificates(tmp_path)
+    trusting = {**environment, **FAST, "SSL_CERT_FILE": str(certificates / "trusted.pem"), "FETCH_PER_HOST": "2"}
+    answers = {f"/{n}": origins.body(photo(n)) for n in range(12)}
+    async with (
+        serve_origin(answers, tls=serving_as(certificates / "good.pem")) as origin,
+        services(trusting, tmp_path) as made,
+    ):
+        await _start(made, "ingest", "watcher")
+        request_id = await upload(made["ingest"], csv_of([origin.url(path) for path in answers]))
+        status = await until_ended(made["ingest"], request_id)
+        assert status["images"] == {"total": 12, "succeeded": 12, "failed": 0}
+        assert (origin.connections <= 4, len(origin.requests)) == (True, 12)  # of two processes
 
 
 @in_folder_and_s3

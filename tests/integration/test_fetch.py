@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,10 @@ from imagepress.addresses import AddressPolicy, parse_networks, parse_ports
 from imagepress.errors import ImageError
 from services.watcher.budget import Budget
 from services.watcher.fetch import Fetcher, FetchLimits, open_fetcher
+from tests.support.addresses import SPELLINGS
+from tests.support.certificates import made_certificates, serving_as
 from tests.support.connections import connections_tried
+from tests.support.listening import listening
 from tests.support.nameserver import serve_names
 from tests.support.origin import (
     Answer,
@@ -249,6 +253,15 @@ async def test_forbidden_address_is_not_connected_to(host: str, direct: bool) ->
         assert inner.connections == 0
 
 
+@pytest.mark.parametrize("host", SPELLINGS)
+async def test_no_spelling_of_a_local_address_is_fetched_from(host: str) -> None:
+    """However loopback is spelled: the code says that it is forbidden, and no connection is even tried."""
+    async with serve_origin() as origin, fetcher(AddressPolicy((), PORTS)) as opened:
+        with connections_tried() as tried:
+            assert await code_of(opened, f"http://{host}:{origin.port}/") == "forbidden_address"
+        assert (origin.connections, tried) == (0, [])
+
+
 @pytest.mark.parametrize(
     "target",
     [
@@ -282,6 +295,80 @@ async def test_name_that_rebinds_between_redirects_connects_to_nothing() -> None
         assert await code_of(opened, origin.url("/", "rebind.test")) == "forbidden_address"
         assert (origin.connections, inner.connections) == (1, 0)
         assert names.asked == ["rebind.test"] * 2
+
+
+async def test_interim_answers_are_passed_over() -> None:
+    """Early hints before the image (RFC 8297) are not taken for it, and the connection is kept."""
+    length = len(IMAGE)
+    hinting = raw(
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (length, IMAGE)
+    )
+    async with serve_origin({"/": hinting}) as origin, fetcher() as opened:
+        assert await fetched(opened, origin.url("/")) == IMAGE
+
+
+async def test_upgrade_that_nobody_asked_for_is_no_image() -> None:
+    """An origin that switches to another protocol is refused by its status."""
+    switching = raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n" + IMAGE)
+    async with serve_origin({"/": switching}) as origin, fetcher() as opened:
+        assert await code_of(opened, origin.url("/")) == "http_101"
+
+
+async def test_kept_connection_that_the_host_has_closed_is_opened_anew() -> None:
+    """A connection that went away between two images costs neither of them an attempt."""
+
+    async def closing(writer: asyncio.StreamWriter) -> bool:
+        await body(IMAGE)(writer)
+        return False  # without having said so
+
+    async with serve_origin({"/a": closing, "/b": body(IMAGE)}) as origin, fetcher(tries=1) as opened:
+        for _ in range(20):
+            assert await fetched(opened, origin.url("/a")) == IMAGE
+            assert await fetched(opened, origin.url("/b")) == IMAGE
+
+
+@pytest.mark.parametrize("mark", ["\r\n", "\n", " ", "\0", "\u2028"])
+async def test_url_cannot_add_to_the_request(mark: str) -> None:
+    """Whatever stands in a path or a redirect, the origin reads one request of one line, with our headers only."""
+    path = f"/a{mark}HTTP/1.1{mark}X-Planted:{mark}1"
+    escaped = path.replace("\r", "%0D").replace("\n", "%0A").replace("\0", "%00")  # a header cannot hold these
+    answers = {"/": redirect(escaped.encode().decode("latin-1"))}
+    async with serve_origin(answers) as origin, fetcher() as opened:
+        for url in (origin.url(path), origin.url("/")):
+            assert await code_of(opened, url) == "http_404"
+        for seen in origin.requests:
+            assert set(seen.headers) == {"host", "user-agent", "accept", "accept-encoding"}
+        assert len(origin.requests) == 3
+
+
+async def said_over_tls(url: str) -> str:
+    """Return what a client reads of an image that no secure connection leads to."""
+    async with fetcher() as opened, Budget(LIMIT).hold() as holding:
+        with pytest.raises(ImageError) as caught:
+            await opened.fetch(url, holding)
+    assert caught.value.code == "unreachable"
+    return caught.value.message
+
+
+@pytest.mark.parametrize("kind", ["unknown", "other-name"])
+async def test_nothing_is_asked_of_a_host_without_a_trusted_certificate(tmp_path: Path, kind: str) -> None:
+    """A certificate of nobody known, or for another name: unreachable at once, and the client reads why."""
+    certificate = made_certificates(tmp_path) / f"{kind}.pem"
+    async with serve_origin({"/": body(IMAGE)}, tls=serving_as(certificate)) as origin:
+        assert await said_over_tls(origin.url("/")) == "127.0.0.1's certificate is not trusted"
+    assert origin.requests == []
+
+
+async def test_host_that_does_not_speak_tls_is_unreachable() -> None:
+    """A plain HTTP server behind https:// has no secure connection, which is what the client reads."""
+
+    async def plain(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await raw(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")(writer)
+
+    async with listening(plain, "127.0.0.1") as port:
+        said = await said_over_tls(f"https://127.0.0.1:{port}/")
+    assert said == "no secure connection to 127.0.0.1 could be made"
 
 
 async def test_password_in_a_url_is_used_and_never_told() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 
 from imagepress.documents import WebhookState
 from imagepress.mongo import Database
+from tests.support.certificates import made_certificates, serving_as
 from tests.support.notifying import attempts_of, ended, until_state, until_tries
 from tests.support.origin import raw, status
 from tests.support.processes import FAST, services
@@ -21,23 +20,8 @@ from tests.support.receiver import Receiver
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of certificates with their keys: `good.pem`, `other-name.pem`, both in `trusted.pem`; `unknown.pem`."""
-    folder = tmp_path_factory.mktemp("certificates")
-    for name, subject in (("good", "IP:127.0.0.1"), ("other-name", "DNS:other.test"), ("unknown", "IP:127.0.0.1")):
-        made = (
-            "-keyout",
-            f"{folder}/{name}.key",
-            "-out",
-            f"{folder}/{name}.crt",
-            "-addext",
-            f"subjectAltName={subject}",
-        )
-        new = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1")
-        subprocess.run(("openssl", *new, "-subj", f"/CN={name}", *made), check=True, capture_output=True)
-        (folder / f"{name}.pem").write_text((folder / f"{name}.key").read_text() + (folder / f"{name}.crt").read_text())
-    trusted = [(folder / f"{name}.crt").read_text() for name in ("good", "other-name")]
-    (folder / "trusted.pem").write_text("".join(trusted))
-    return folder
+    """A folder of certificates with their keys."""
+    return made_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @asynccontextmanager
@@ -52,9 +36,7 @@ async def _listening(receiver: Receiver, certificate: Path | None) -> AsyncItera
                 await raw(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")(writer)
         writer.close()
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
-    if context and certificate:
-        context.load_cert_chain(certificate)
+    context = serving_as(certificate) if certificate else None
     server = await asyncio.start_server(connected, "127.0.0.1", receiver.port, ssl=context)
     receiver.port = server.sockets[0].getsockname()[1]
     async with server:

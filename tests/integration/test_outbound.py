@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,32 +10,15 @@ import pytest
 from aiohttp.abc import AbstractResolver
 
 from imagepress.addresses import AddressPolicy, parse_networks, parse_ports
-from imagepress.errors import PermanentError, TooManyBytes
-from imagepress.outbound import agent_name, forbidden_within, guarded_session, read_capped
+from imagepress.outbound import agent_name, forbidden_within, guarded_session
+from tests.support.addresses import FORBIDDEN, SPELLINGS
 from tests.support.connections import connections_tried
 from tests.support.nameserver import serve_names
-from tests.support.origin import Answer, body, endless, gzip_bomb, gzipped, lying, raw, serve_origin
+from tests.support.origin import body, serve_origin
 
 PORTS = parse_ports("1024-65535")
 PUBLIC_ONLY = AddressPolicy((), PORTS)
 LOOPBACK = AddressPolicy(parse_networks("127.0.0.0/8, ::1/128"), PORTS)
-MEBIBYTE = 1024 * 1024
-
-SPELLINGS = [
-    "127.0.0.1", "127.0.0.1.", "127.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "017700000001", "0",
-    "0.0.0.0", "①②⑦.0.0.1", "１２７.０.０.１", "127。0。0。1", "[::1]", "[::]", "[::ffff:127.0.0.1]",
-    "[::ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[fe80::1%25lo]", "localhost",
-    "LOCALHOST", "example.com@127.0.0.1", "example.com%2f@127.0.0.1", "example.com:80@localhost",
-]  # fmt: skip
-
-
-# One of each range outside the public Internet (IANA's special-purpose registries); test_addresses.py has all.
-FORBIDDEN = [
-    "0.0.0.0", "10.0.0.1", "100.64.0.1", "127.0.0.1", "168.63.129.16", "169.254.169.254", "172.16.0.1", "192.0.0.192",
-    "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "240.0.0.1",
-    "255.255.255.255", "::", "::1", "::127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "64:ff9b:1::1", "100::1",
-    "2001:db8::1", "2002:7f00:1::", "3fff::1", "5f00::1", "fd00:ec2::254", "fe80::1", "fec0::1", "ff02::1",
-]  # fmt: skip
 
 
 @asynccontextmanager
@@ -174,82 +155,6 @@ async def test_no_cookie_comes_back() -> None:
                     await response.read()
         assert [seen.headers.get("cookie") for seen in origin.requests] == [None, None]
         assert origin.requests[0].headers["user-agent"] == "test"
-
-
-async def read(answer: Answer, limit: int = MEBIBYTE) -> bytes:
-    async with (
-        serve_origin({"/": answer}) as origin,
-        session_for(LOOPBACK) as session,
-        session.get(origin.url("/")) as response,
-    ):
-        return await read_capped(response, limit)
-
-
-@pytest.mark.parametrize("size", [0, 1, 70_000, MEBIBYTE])
-async def test_body_up_to_the_limit_is_read(size: int) -> None:
-    """A body of exactly the limit is complete, plain or compressed."""
-    content = bytes(range(256)) * (size // 256) + bytes(size % 256)
-    assert await read(body(content)) == content
-    assert await read(gzipped(content)) == content
-    deflated = body(zlib.compress(content), headers={"Content-Encoding": "deflate"})
-    assert await read(deflated) == content
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        body(bytes(MEBIBYTE + 1)),
-        lying(b"", declared=10**12),
-        endless(),
-        gzip_bomb(64 * MEBIBYTE),
-        endless(b"\0\0\0\xff\xff" * 1000, {"Content-Encoding": "gzip"}),
-    ],
-    ids=["one too many", "declared", "endless", "gzip bomb", "broken gzip"],
-)
-async def test_body_beyond_the_limit_is_given_up(answer: Answer) -> None:
-    """Bytes are counted on the wire and after decompression; reading ends at the limit."""
-    with pytest.raises(PermanentError):
-        await read(answer)
-
-
-async def test_bytes_that_decode_to_nothing_are_counted() -> None:
-    """A gzip stream of empty blocks without end meets the limit on the wire."""
-    start = gzip.compress(b"")[:10]
-    blocks = start + b"\0\0\0\xff\xff" * 13_000
-    with pytest.raises(TooManyBytes):
-        await read(body(blocks, headers={"Content-Encoding": "gzip"}), limit=60_000)
-    with pytest.raises(TooManyBytes):
-        await read(raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + blocks), limit=60_000)
-
-
-@pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [
-        (body(b"not gzip", headers={"Content-Encoding": "gzip"}), "broken"),
-        (body(gzip.compress(b"x" * 999)[:-9], headers={"Content-Encoding": "gzip"}), "ends early"),
-        (body(b"", headers={"Content-Encoding": "gzip"}), "ends early"),
-        (body(b"x", headers={"Content-Encoding": "br"}), "not asked for"),
-    ],
-)
-async def test_broken_encoding_is_told(answer: Answer, sentence: str) -> None:
-    """A body that cannot be decoded fails for good, with a sentence."""
-    with pytest.raises(PermanentError, match=sentence):
-        await read(answer)
-
-
-async def test_what_follows_a_compressed_body_is_passed_over() -> None:
-    """Bytes after the end of the stream are not decoded, and cost no more than reading them."""
-    answer = body(gzip.compress(b"image") + b"x" * 900_000, headers={"Content-Encoding": "gzip"})
-    assert await read(answer) == b"image"
-
-
-async def test_connection_is_used_again() -> None:
-    """A body read to its end leaves the connection for the next request."""
-    async with serve_origin({"/": body(b"x")}) as origin, session_for(LOOPBACK) as session:
-        for _ in range(5):
-            async with session.get(origin.url("/")) as response:
-                await read_capped(response, 10)
-        assert (len(origin.requests), origin.connections) == (5, 1)
 
 
 def test_agent_names_product_and_contact() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -10,7 +11,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def listening(serve: Serve, host: str) -> AsyncIterator[int]:
+async def listening(serve: Serve, host: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """Have `serve` see to each connection; yield the port; at the end cut every connection."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -26,7 +27,7 @@ async def listening(serve: Serve, host: str) -> AsyncIterator[int]:
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(connected, host, 0, backlog=1024)
+    server = await asyncio.start_server(connected, host, 0, backlog=1024, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -13,6 +13,7 @@ import asyncio
 import gzip
 import itertools
 import socket
+import ssl
 import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -36,6 +37,7 @@ class Origin:
 
     answers: dict[str, Answer]
     port: int = 0
+    scheme: str = "http"
     connections: int = 0  # accepted by the listener
     open_now: int = 0  # requests being answered
     most_open: int = 0
@@ -44,7 +46,7 @@ class Origin:
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
         """Return the URL of `path` here, by `host`'s name."""
-        return f"http://{host}:{self.port}{path}"
+        return f"{self.scheme}://{host}:{self.port}{path}"
 
     def count(self, path: str) -> int:
         """Return how often `path` was asked for."""
@@ -85,10 +87,12 @@ async def read_head(reader: asyncio.StreamReader) -> Seen | None:
 
 
 @asynccontextmanager
-async def serve_origin(answers: Mapping[str, Answer] | None = None, host: str = "127.0.0.1") -> AsyncIterator[Origin]:
+async def serve_origin(
+    answers: Mapping[str, Answer] | None = None, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Origin]:
     """Serve `answers` (path to answer) on a free port until the context ends, then cut every connection."""
-    origin = Origin(dict(answers or {}))
-    async with listening(origin.serve, host) as origin.port:
+    origin = Origin(dict(answers or {}), scheme="https" if tls else "http")
+    async with listening(origin.serve, host, tls) as origin.port:
         yield origin
 
 

@@ -1,0 +1,139 @@
+"""HTTP GET by aiohttp's connections and its parser, past its `ClientSession`.
+
+What a session does for a request besides (cookies, proxies, middlewares, redirects, a body to send) no image needs, and
+it took more of the event loop than the rest of a small photograph's way. What connects (names, guarded sockets, TLS,
+the pool of connections) and what reads HTTP remain aiohttp's own. `Connection.protocol` is not documented: the
+lock file holds its version, and the tests of fetching speak to real servers through it.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final
+
+import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.http import RawResponseMessage
+from aiohttp.streams import StreamReader
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+_VISIBLE: Final = re.compile(r"[!-~]+")
+# Hosts for which what aiohttp wants to connect by is kept; when there are more, all are forgotten.
+_MOST_ORIGINS: Final = 1000
+# Of a body that nobody reads yet, twice this may arrive before the host has to wait.
+_BUFFER_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer whose body is yet to be read."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    content: StreamReader
+
+    @property
+    def content_length(self) -> int | None:
+        """The body's length in bytes as declared, None where it was not."""
+        declared = self.headers.get("Content-Length")
+        return None if declared is None else int(declared)
+
+
+class HttpGet:
+    """Asks by GET, over connections of `connector` that it keeps."""
+
+    def __init__(
+        self, connector: aiohttp.TCPConnector, *, user_agent: str, connect_seconds: float, idle_seconds: float
+    ) -> None:
+        """Ask in the name of `user_agent`. `connect_seconds` for each address, `idle_seconds` without a byte."""
+        self._connector = connector
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds, sock_read=idle_seconds)
+        self._idle_seconds = idle_seconds
+        # Images are compressed already; asking for more would only buy decompression bombs.
+        self._always = f"User-Agent: {user_agent}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n\r\n"
+        self._origins: dict[tuple[str, str | None, int | None], aiohttp.ClientRequest] = {}
+
+    def ask(self, url: URL) -> _Exchange:
+        """Return a context with the `Answer` to a GET of `url`; its body is to be read within.
+
+        A body that has not arrived by the end costs the connection. Raises `OSError`, `TimeoutError`,
+        `aiohttp.ClientError`, and aiohttp's `HttpProcessingError` for what is not HTTP.
+        """
+        return _Exchange(self, url)
+
+    async def _connected(self, url: URL) -> Connection:
+        key = (url.scheme, url.raw_host, url.port)
+        origin = self._origins.get(key)
+        if origin is None:
+            if len(self._origins) >= _MOST_ORIGINS:
+                self._origins.clear()
+            origin = self._origins[key] = aiohttp.ClientRequest("GET", url.origin())
+        return await self._connector.connect(origin, [], self._timeout)
+
+    def _head(self, url: URL) -> bytes:
+        target, host = url.raw_path_qs, url.host_port_subcomponent or ""
+        if not _VISIBLE.fullmatch(target) or not _VISIBLE.fullmatch(host):
+            raise aiohttp.InvalidURL(host, "no request line can hold this URL")
+        who = _authorization(url) if url.raw_user is not None or url.raw_password is not None else ""
+        return f"GET {target} HTTP/1.1\r\nHost: {host}\r\n{who}{self._always}".encode("ascii")
+
+
+class _Exchange:
+    """A request and its answer on one connection."""
+
+    __slots__ = ("_asking", "_connection", "_url")
+
+    def __init__(self, asking: HttpGet, url: URL) -> None:
+        self._asking = asking
+        self._url = url
+
+    async def __aenter__(self) -> Answer:
+        head = self._asking._head(self._url)
+        try:
+            return await self._begun(head)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            raise
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+            # A kept connection may have been closed in this very moment; to GET twice is harmless (RFC 9110, 9.2.2).
+            return await self._begun(head)
+
+    async def _begun(self, head: bytes) -> Answer:
+        self._connection = await self._asking._connected(self._url)
+        try:
+            message, content = await self._sent(head)
+        except BaseException:
+            self._connection.close()
+            raise
+        return Answer(message.code, message.headers, content)
+
+    async def _sent(self, head: bytes) -> tuple[RawResponseMessage, StreamReader]:
+        """Send the request; return the first answer that is not interim (RFC 9110, section 15.2)."""
+        protocol, transport = self._connection.protocol, self._connection.transport
+        if protocol is None or transport is None or transport.is_closing():
+            raise aiohttp.ClientConnectionResetError("the connection was closed")
+        protocol.set_response_params(
+            read_until_eof=True,
+            auto_decompress=False,  # so that bytes on the wire are counted too, and not only those that come out
+            read_timeout=self._asking._idle_seconds,
+            read_bufsize=_BUFFER_BYTES,
+        )
+        transport.write(head)
+        protocol.start_timeout()
+        while True:
+            message, content = await protocol.read()
+            if not 100 <= message.code < 200 or message.code == 101:
+                return message, content
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.release()  # which closes it if there is more of the body to come
+
+
+def _authorization(url: URL) -> str:
+    credentials = f"{url.user or ''}:{url.password or ''}".encode()
+    return f"Authorization: Basic {b64encode(credentials).decode()}\r\n"
