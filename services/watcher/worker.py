@@ -35,9 +35,9 @@ SWEEP: Final = b"s"
 WAKE: Final = b"w"
 """What the supervisor writes, a byte a ring: look again from the beginning, or look again."""
 
-CODEC_QUEUE: Final = 7
+CODEC_QUEUE: Final = 3
 """Images that wait where a codec thread finds them. With one, thread and event loop wait for each other at every small
-image; what waits here is out of its turn: this many are some 40 ms of megapixels."""
+image; what waits here is out of its turn: this many are some 15 ms of megapixels."""
 
 READY: Final = b"r"
 """What the worker answers, once, when it begins to claim."""
