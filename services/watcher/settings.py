@@ -26,7 +26,7 @@ class WatcherSettings(LeaseSettings, OutboundSettings, StorageSettings):
     batch_images: int = Field(default=64, ge=1, le=256)
     max_pixels: int = Field(default=50_000_000, ge=1, le=1_000_000_000)
     max_image_bytes: int = Field(default=32_000_000, ge=1)
-    bytes_in_flight: int = Field(default=64_000_000, ge=1)
+    bytes_in_flight: int = Field(default=48_000_000, ge=1)
     max_claims: int = Field(default=5, ge=1)
     turn_seconds: Seconds = 5.0
     retention_days: float = Field(default=0, ge=0, le=36_500)
