@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
@@ -18,7 +19,6 @@ import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.http import RawResponseMessage
 from aiohttp.streams import StreamReader
-from multidict import CIMultiDictProxy
 from yarl import URL
 
 _VISIBLE: Final = re.compile(r"[!-~]+")
@@ -33,7 +33,8 @@ class Answer:
     """An answer whose body is yet to be read."""
 
     status: int
-    headers: CIMultiDictProxy[str]
+    headers: Mapping[str, str]
+    """By name, in whichever case."""
     content: StreamReader
 
     @property
