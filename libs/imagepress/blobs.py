@@ -95,6 +95,11 @@ class Blobs:
         with _translated(path, absent=StorageUnavailable):  # a folder that is gone may come back
             self._folder.put(path, data)
 
+    @property
+    def losses(self) -> int:
+        """How often `make_durable` has failed, for whomever: what was stored before the last time may be lost."""
+        return self._folder.losses if self._folder is not None else 0
+
     async def make_durable(self) -> None:
         """Return when everything stored so far would outlive a power cut; in an object store each image does at once.
 

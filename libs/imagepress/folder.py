@@ -40,6 +40,9 @@ class Folder:
         self._staged_as = f"{self._staging}/{uuid.uuid4().hex}-"
         # Kept open, since syncfs tells of a failed write to those who had the folder open when it failed (Linux 5.8).
         self._opened = _Opened(root)
+        self._syncing = threading.Lock()
+        self.losses = 0
+        """How often a sync has failed. The system tells a failure once, but it concerns all who have put something."""
 
     def put(self, path: str, data: bytes) -> None:
         """Store `data` at `path`, replacing what is there. `root` itself is never made anew: it may be a lost mount."""
@@ -58,7 +61,18 @@ class Folder:
             raise
 
     def sync(self) -> None:
-        """Return when everything put so far would outlive a power cut. Raises `OSError` where some of it might not."""
+        """Return when everything put so far would outlive a power cut. Raises `OSError` where some of it might not.
+
+        Who is not told, since somebody else's sync has just failed, sees it in `losses`: it counts before this returns.
+        """
+        with self._syncing:
+            try:
+                self._sync()
+            except OSError:
+                self.losses += 1
+                raise
+
+    def _sync(self) -> None:
         if _LIBC is None:
             return  # without syncfs(2) each file was synced when it was put
         if not self._opened.is_still(self.root):  # another disk was mounted, say: who knows where the images went

@@ -15,8 +15,8 @@ from services.ingest import queries
 
 log = logs.get(__name__)
 
-PATIENCE_SECONDS: Final = 1.5 * PROGRESS_SECONDS
-"""After this time workers have written down what they had done before: half a period more than they need."""
+PATIENCE_SECONDS: Final = 2 * PROGRESS_SECONDS
+"""In this time workers write down what they had done before: a period, and as much again for disk and database."""
 
 LOOK_SECONDS: Final = 0.1
 

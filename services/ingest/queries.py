@@ -175,9 +175,9 @@ async def ask_to_cancel(database: Database, request_id: str, run: int) -> bool:
 
 @translates
 async def is_in_hand(database: Database, request_id: str) -> bool:
-    """Return whether a worker has a batch of the request in hand."""
-    claimed = {"request_id": request_id, "status": BatchStatus.PROCESSING}
-    return await database.batches.find_one(claimed, {"_id": 0, "status": 1}, hint="recount") is not None
+    """Return whether a worker has a batch of the request in hand; one that rests is in nobody's."""
+    claimed = {"request_id": request_id, "status": BatchStatus.PROCESSING, "lease.resting": {"$ne": True}}
+    return await database.batches.find_one(claimed, {"_id": 1}, hint="recount") is not None
 
 
 @translates

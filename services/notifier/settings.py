@@ -29,7 +29,7 @@ class NotifierSettings(LeaseSettings, LinkSettings, OutboundSettings):
 
     notifier_metrics_port: int = Field(default=9102, ge=0, le=65535)
     metrics_host: str = "127.0.0.1"
-    user_agent_contact: str = ""
+    user_agent_contact: str = Field(default="", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
     webhook_secrets: Secrets = SigningSecrets()
     # The example of Standard Webhooks 1.0.0: ten attempts over three days.
     webhook_schedule_seconds: Schedule = (0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)

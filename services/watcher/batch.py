@@ -28,8 +28,12 @@ class BatchRun:
     """Whether a process of its own works on it (quarantine)."""
     refusal: str = ""
     """Why the image store refused one of its images, as clients may read it."""
+    losses: int = 0
+    """How often the image store had lost something (`Blobs.losses`) when nothing of this claim was in it yet."""
     settled: list[Document] = field(default_factory=list)
-    """The images that this claim has brought to an end."""
+    """The images that this claim has brought to an end, and for which the store has not been asked yet."""
+    earlier: dict[Place, Document] = field(default_factory=dict)
+    """What had become, in an earlier run of the request, of images that are open again."""
 
     @property
     def rows(self) -> list[Document]:
@@ -37,8 +41,16 @@ class BatchRun:
         return self.batch.rows
 
     def copied_rows(self) -> list[Document]:
-        """Return the rows as they are now, for a thread that reads them while outcomes go on coming."""
-        return [{**row, "images": [image.copy() for image in row["images"]]} for row in self.rows]
+        """Return the rows as they are to be written now, while outcomes go on coming.
+
+        An image that is open again keeps its earlier outcome there until it has a new one: a cancellation leaves that.
+        """
+        return [{**row, "images": [self._known(row["row"], image) for image in row["images"]]} for row in self.rows]
+
+    def _known(self, row: int, image: Document) -> Document:
+        if "status" in image or not self.earlier:
+            return image.copy()
+        return {**image, **self.earlier.get(Place(row, image["n"]), {})}
 
     def open_images(self) -> list[tuple[Place, Document]]:
         """Return the images without an outcome, and where they stand."""
@@ -76,20 +88,23 @@ class BatchRun:
         )
 
 
-def begin(batch: Claimed) -> BatchRun:
-    """Start on a claimed batch: what failed in an earlier run of the request is open again."""
-    left = 0
+def begin(batch: Claimed, *, losses: int = 0) -> BatchRun:
+    """Start on a claimed batch: what failed in an earlier run of the request is open again.
+
+    `losses` are those of the image store at this moment.
+    """
+    run = BatchRun(batch, left=0, losses=losses)
     for row in batch.rows:
         for image in row["images"]:
             if image.get("status") == ImageStatus.FAILED and image.get("run") != batch.run:
-                _open_again(image)
-            left += "status" not in image
-    return BatchRun(batch, left)
+                run.earlier[Place(row["row"], image["n"])] = _open_again(image)
+            run.left += "status" not in image
+    return run
 
 
-def _open_again(image: Document) -> None:
-    for name in image.keys() - {"n", "url"}:
-        del image[name]
+def _open_again(image: Document) -> Document:
+    """Take its outcome from an image; return that."""
+    return {name: image.pop(name) for name in image.keys() - {"n", "url"}}
 
 
 async def work(run: BatchRun, tools: Tools, *, concluded: Callable[[], None]) -> None:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from imagepress import logs, metrics
 from imagepress.blobs import Blobs
 from imagepress.documents import PROGRESS_SECONDS
-from imagepress.errors import TransientError
+from imagepress.errors import StorageUnavailable, TransientError
 from imagepress.mongo import Database
 from imagepress.retry import SETTLE_SECONDS, Trouble
 from services.watcher import queries
 from services.watcher.batch import BatchRun
-from services.watcher.outcome import make_durable
 from services.watcher.queries import Progress
 from services.watcher.settings import WatcherSettings
 
@@ -28,8 +27,13 @@ class Held:
     run: BatchRun
     task: asyncio.Task[None]
     noted: Progress
-    """How far the batch is by what stands in the database."""
+    """How far it was when that was last written down; at first, when it was claimed."""
     concluding: bool = False
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to write down, and nobody does yet."""
+        return not self.concluding and self.run.progress() != self.noted
 
 
 async def beat(database: Database, settings: WatcherSettings, held: dict[str, Held], blobs: Blobs) -> None:
@@ -37,15 +41,15 @@ async def beat(database: Database, settings: WatcherSettings, held: dict[str, He
 
     They are independent: a disk that takes its time costs nobody a lease.
     """
-    trouble = Trouble(log, "the heartbeat", settle_seconds=SETTLE_SECONDS)
     async with asyncio.TaskGroup() as tasks:
-        keeping = _ever(lambda: extend(database, settings, held), settings.heartbeat_seconds, trouble)
+        keeping = _ever(lambda: extend(database, settings, held), settings.heartbeat_seconds, "the heartbeat")
         tasks.create_task(keeping, name="leases")
-        noting = _ever(lambda: note_outcomes(database, held, blobs), PROGRESS_SECONDS, trouble)
+        noting = _ever(lambda: note_outcomes(database, held, blobs), PROGRESS_SECONDS, "noting outcomes")
         tasks.create_task(noting, name="outcomes")
 
 
-async def _ever(step: Callable[[], Awaitable[None]], seconds: float, trouble: Trouble) -> None:
+async def _ever(step: Callable[[], Awaitable[None]], seconds: float, what: str) -> None:
+    trouble = Trouble(log, what, settle_seconds=SETTLE_SECONDS)
     while True:
         await asyncio.sleep(seconds)
         try:
@@ -76,18 +80,40 @@ async def note_outcomes(database: Database, held: dict[str, Held], blobs: Blobs)
     """Write down the outcomes in batches that have new ones, in one round trip.
 
     So a cancellation, or the death of this process, leaves to the client what had been done for it. A batch on which a
-    process of its own works has no new ones here.
+    process of its own works has no new ones here. Work on cancelled requests ends.
     """
-    news = [
-        (entry, progress, queries.outcome_fields(entry.run.copied_rows(), progress))
-        for entry in held.values()
-        if not entry.concluding and (progress := entry.run.progress()) != entry.noted
-    ]
-    if not news:
-        return
-    # What was copied was stored before this call; what is stored during it waits for the next time.
-    if not await make_durable([entry.run for entry, _, _ in news], blobs):
-        return
-    await queries.note_outcomes(database, [(entry.run.batch, fields) for entry, _, fields in news])
-    for entry, progress, _ in news:
-        entry.noted = progress
+    cancelling = await queries.find_cancelling(database, {entry.run.batch.request_id for entry in held.values()})
+    losses = blobs.losses
+    news = [_News(entry) for entry in held.values() if entry.has_news and entry.run.losses == losses]
+    # What was copied was stored before this; what is stored from here on waits for the next time.
+    if news and await _durable(blobs, losses):
+        await queries.note_outcomes(database, [(one.entry.run.batch, one.fields) for one in news])
+        for one in news:
+            one.are_written()
+    for entry in held.values():
+        if entry.run.batch.request_id in cancelling and not entry.concluding:
+            entry.task.cancel()
+
+
+class _News:
+    """What is new of a batch at one moment."""
+
+    def __init__(self, entry: Held) -> None:
+        run = entry.run
+        self.entry = entry
+        self.progress = run.progress()
+        self.fields = queries.outcome_fields(run.copied_rows(), self.progress)
+        self._settled = len(run.settled)
+
+    def are_written(self) -> None:
+        self.entry.noted = self.progress
+        del self.entry.run.settled[: self._settled]  # nobody will have to open them again
+
+
+async def _durable(blobs: Blobs, losses: int) -> bool:
+    """Have the store vouch for what was put into it; whoever concludes a batch does what follows where it cannot."""
+    try:
+        await blobs.make_durable()
+    except StorageUnavailable as error:
+        log.warning("outcomes are not noted, since images that were stored may be lost", problem=str(error))
+    return blobs.losses == losses

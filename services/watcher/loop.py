@@ -103,7 +103,7 @@ class Worker:
         claimed = await self._claim()
         if claimed is None:
             return False
-        run = batches.begin(claimed)
+        run = batches.begin(claimed, losses=self._tools.blobs.losses)
         task = tasks.create_task(self._carry_out(run), name=f"batch {claimed.id}")
         self._held[claimed.token] = Held(run, task, noted=run.progress())
         return True

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from imagepress import logs, transitions
 from imagepress.blobs import Blobs
 from imagepress.errors import StorageUnavailable, TransientError
@@ -22,7 +20,7 @@ async def conclude(database: Database, run: BatchRun, blobs: Blobs, settings: Wa
     Where the store refused, the batch rests and is tried again, until MAX_CLAIMS is used up. Raises `LeaseLost`, and
     `DatabaseUnavailable` when the lease has run out anyway.
     """
-    await make_durable([run], blobs)
+    await make_durable(run, blobs)
     if run.left and run.batch.claims < settings.max_claims:
         await _rest(database, run, settings)
         return
@@ -40,26 +38,24 @@ async def conclude(database: Database, run: BatchRun, blobs: Blobs, settings: Wa
         )
 
 
-async def make_durable(runs: Sequence[BatchRun], blobs: Blobs) -> bool:
-    """Have the images outlive a power cut before the database says that they are there; else open them again.
-
-    Returns whether they do.
-    """
+async def make_durable(run: BatchRun, blobs: Blobs) -> None:
+    """Have the images outlive a power cut before the database says that they are there; else open them again."""
+    reason = "it lost images"
     try:
         await blobs.make_durable()
     except StorageUnavailable as error:
-        for run in runs:
-            log.warning("images that were stored may be lost", request_id=run.batch.request_id, problem=str(error))
-            run.take_back(error.reason)
-        return False
-    return True
+        reason = error.reason
+    if blobs.losses != run.losses:  # somebody may have been told in our place
+        log.warning("images that were stored may be lost", request_id=run.batch.request_id, problem=reason)
+        run.take_back(reason)
+        run.losses = blobs.losses
 
 
 async def _rest(database: Database, run: BatchRun, settings: WatcherSettings) -> None:
     """Let the store recover: longer after each claim, and never longer than a lease."""
     seconds = min(2.0**run.batch.claims, settings.lease_seconds)
     await persist(
-        lambda: queries.rest_batch(database, run.batch, run.rows, run.progress(), seconds=seconds),
+        lambda: queries.rest_batch(database, run.batch, run.copied_rows(), run.progress(), seconds=seconds),
         seconds=settings.lease_seconds,
     )
 
@@ -69,8 +65,8 @@ async def give_back(database: Database, run: BatchRun, blobs: Blobs, settings: W
 
     What an isolated process has found out stands in the database already, and is newer than what this one knows.
     """
-    await make_durable([run], blobs)
-    done = {} if run.isolated else queries.outcome_fields(run.rows, run.progress())
+    await make_durable(run, blobs)
+    done = {} if run.isolated else queries.outcome_fields(run.copied_rows(), run.progress())
     try:
         await persist(lambda: queries.give_back(database, run.batch, done), seconds=settings.database_timeout_seconds)
     except TransientError as error:

@@ -120,7 +120,7 @@ async def work(settings: WatcherSettings, tools: Tools, stop: Stop, batch_id: st
     """The suspected side: be the process that runs one batch, image by image. Raises `LeaseLost`."""
     async with connected(settings, stop) as database:
         batch = await persist(lambda: queries.find_claimed(database, batch_id, token), seconds=settings.lease_seconds)
-        run = begin(batch)
+        run = begin(batch, losses=tools.blobs.losses)
         last = batch.suspect
         for place, image in run.open_images():
             if stop.is_set:
@@ -141,6 +141,6 @@ async def work(settings: WatcherSettings, tools: Tools, stop: Stop, batch_id: st
 async def _note(database: Database, run: BatchRun, suspect: list[int], blobs: Blobs, settings: WatcherSettings) -> None:
     """Write down what is touched next, and stay the holder for as long as that may take."""
     batch = run.batch
-    await make_durable([run], blobs)  # what is done of the batch is written down, too
+    await make_durable(run, blobs)  # what is done of the batch is written down, too
     await queries.note_suspect(database, batch, suspect, run.rows)
     await leases.extend(database.batches, path=queries.LEASE, held=batch.held, seconds=settings.lease_seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -185,6 +185,14 @@ async def note_outcomes(database: Database, outcomes: Sequence[tuple[Claimed, Do
     """Write down what has become of the images of batches in hand (`outcome_fields`), all in one round trip."""
     updates = [UpdateOne(_ours(batch), {"$set": fields}) for batch, fields in outcomes]
     await database.batches.bulk_write(updates, ordered=False)
+
+
+@translates
+async def find_cancelling(database: Database, request_ids: Collection[str]) -> set[str]:
+    """Return those of the requests that a client has asked to cancel, or that are gone."""
+    going_on = {"_id": {"$in": list(request_ids)}, "cancelling": {"$ne": True}}
+    found = database.requests.find(going_on, {"_id": 1}) if request_ids else None
+    return set(request_ids) - ({row["_id"] async for row in found} if found else set())
 
 
 @translates

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tests.support.listening import listening
 from tests.support.nameserver import serve_names
 from tests.support.origin import (
     Answer,
+    Origin,
     body,
     dripping,
     endless,
@@ -80,6 +81,14 @@ async def test_image_is_fetched_by_a_named_agent() -> None:
     async with serve_origin({"/a.jpg": body(IMAGE)}) as origin, fetcher() as opened:
         assert await fetched(opened, origin.url("/a.jpg")) == IMAGE
         assert origin.requests[0].headers["user-agent"] == "imagepress/test (+mailto:me)"
+
+
+async def test_agent_may_have_letters_of_any_language() -> None:
+    """An operator's contact goes out as UTF-8."""
+    async with serve_origin({"/": body(IMAGE)}) as origin:
+        async with open_fetcher(LOOPBACK, FetchLimits(), "imagepress (+Müller)") as opened:
+            assert await fetched(opened, origin.url("/")) == IMAGE
+        assert origin.requests[0].headers["user-agent"].encode("latin-1").decode() == "imagepress (+Müller)"
 
 
 @pytest.mark.parametrize("query", ["?sig=a%2Bb%2fc%3D%20~%7e+", "?u=http://x/,y;z&a=[1]"])
@@ -308,6 +317,36 @@ async def test_interim_answers_are_passed_over() -> None:
         assert await fetched(opened, origin.url("/")) == IMAGE
 
 
+async def test_interim_answers_without_end_are_no_http() -> None:
+    """A host that sends nothing but early hints is given up at once."""
+    flood = raw(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000)
+    async with serve_origin({"/": flood}) as origin, fetcher() as opened:
+        assert await code_of(opened, origin.url("/")) == "unreachable"
+        assert origin.count("/") == 1
+
+
+async def test_answer_that_nobody_asked_for_is_not_the_next_images() -> None:
+    """What a host sends over a connection that waits for the next request costs that connection, and nothing else."""
+    later = asyncio.Event()
+    sent = asyncio.Event()
+
+    async def talking(writer: asyncio.StreamWriter) -> bool:
+        await body(IMAGE)(writer)
+        await writer.drain()
+        await later.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nZ")
+        await writer.drain()
+        sent.set()
+        return True
+
+    async with serve_origin({"/a": talking, "/b": body(IMAGE)}) as origin, fetcher(per_host=1) as opened:
+        assert await fetched(opened, origin.url("/a")) == IMAGE
+        later.set()
+        await sent.wait()
+        for host in ("localhost", "127.0.0.1"):  # by the end of the first, what was sent has arrived
+            assert await fetched(opened, origin.url("/b", host)) == IMAGE
+
+
 async def test_upgrade_that_nobody_asked_for_is_no_image() -> None:
     """An origin that switches to another protocol is refused by its status."""
     switching = raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n" + IMAGE)
@@ -377,7 +416,13 @@ async def test_password_in_a_url_is_used_and_never_told() -> None:
         url = origin.url("/a").replace("://", "://user:hunter2@")
         assert await fetched(opened, url) == IMAGE
         assert origin.requests[0].headers["authorization"].startswith("Basic ")
-        for broken in (url + "b", url.replace("127.0.0.1", "127.1"), "http://user:hunter2@/", "http://u:hunter2@h:x/"):
+        for broken in (
+            url + "b",
+            url.replace("user:", "us%3Aer:"),
+            url.replace("127.0.0.1", "127.1"),
+            "http://user:hunter2@/",
+            "http://u:hunter2@h:x/",
+        ):
             with pytest.raises(ImageError) as caught:
                 await fetched(opened, broken)
             assert "hunter2" not in caught.value.message
@@ -392,6 +437,48 @@ async def test_waiting_for_memory_does_not_use_up_the_deadline() -> None:
         asyncio.get_running_loop().call_later(0.4, oldest.give_back)
         async with budget.hold() as holding:
             assert await opened.fetch(origin.url("/"), holding) == IMAGE
+
+
+@pytest.mark.parametrize("pieces", [14, 18, 24, 30])
+async def test_waiting_for_memory_is_not_the_hosts_silence(pieces: int) -> None:
+    """A body that has arrived waits for room longer than a host may be silent, and is complete."""
+    budget = Budget(10 * LIMIT)
+    large = IMAGE * pieces
+    async with serve_origin({"/": body(large)}) as origin, fetcher(idle_seconds=0.1, per_host=1) as opened:
+        for _ in range(20):  # until the kernel gives the connection a window that takes it in one piece
+            assert await fetched(opened, origin.url("/")) == large
+        oldest = budget.hold()
+        assert oldest.try_grow(budget.total - 1)
+        asyncio.get_running_loop().call_later(0.5, oldest.give_back)
+        async with budget.hold() as holding:
+            assert await opened.fetch(origin.url("/"), holding) == large
+        assert origin.count("/") == 21
+
+
+def _asked(times: int) -> Callable[[Origin], bool]:
+    return lambda origin: len(origin.requests) == times
+
+
+@pytest.mark.parametrize("moment", ["connecting", "head", "body"])
+async def test_cancelled_fetch_leaves_no_connection_behind(moment: str) -> None:
+    """Wherever it is cancelled, one connection a host is enough for the next image."""
+    half = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+
+    async def stopping(writer: asyncio.StreamWriter) -> bool:
+        await half(writer)
+        return await silent()(writer)
+
+    answers = {"/": silent() if moment == "head" else stopping, "/b": body(IMAGE)}
+    async with serve_origin(answers) as origin, fetcher(connections=1) as opened:
+        for asked in range(5):
+            task = asyncio.create_task(fetched(opened, origin.url("/")))
+            if moment != "connecting":
+                await origin.reached(_asked(asked + 1))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert await fetched(opened, origin.url("/b")) == IMAGE
 
 
 async def test_images_larger_than_the_whole_budget_all_arrive() -> None:

@@ -6,12 +6,15 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from imagepress import transitions
 from imagepress.blobs import Blobs
 from imagepress.documents import BatchStatus
+from imagepress.errors import StorageUnavailable
 from imagepress.mongo import Database
 from services.ingest.settings import IngestSettings
-from services.watcher import queries
+from services.watcher import outcome, queries
 from services.watcher.batch import BatchRun, begin
 from services.watcher.heartbeat import Held, note_outcomes
 from services.watcher.settings import WatcherSettings
@@ -40,8 +43,8 @@ async def _claimed(database: Database) -> Held:
 
 
 def _settle(run: BatchRun, outcomes: list[dict[str, Any]]) -> None:
-    for (_, image), outcome in zip(run.open_images(), outcomes, strict=False):
-        run.settle(image, outcome)
+    for (_, image), became in zip(run.open_images(), outcomes, strict=False):
+        run.settle(image, became)
 
 
 async def _batch(database: Database) -> dict[str, Any]:
@@ -102,20 +105,119 @@ async def test_a_batch_without_news_is_left_as_it_is(database: Database, make_se
     assert _statuses(await _batch(database)) == ["succeeded", "succeeded", None, None]
 
 
+def _another_disk(folder: Path) -> None:
+    """Have another disk stand where images are stored."""
+    folder.rename(folder.with_name("the disk before"))
+    folder.mkdir()
+
+
 async def test_outcomes_that_the_disk_may_have_lost_are_not_written_down(
     database: Database, make_settings: MakeSettings, tmp_path: Path
 ) -> None:
-    """The folder cannot vouch for what was put into it: its images are open again, and the batch goes on."""
+    """The folder cannot vouch for what was put into it, which is said once: then the batch is done again, and rests."""
+    settings = make_settings(WatcherSettings)
     held = await _held(database, make_settings)
-    blobs = Blobs(make_settings(WatcherSettings).storage_url)
-    (tmp_path / "images").rename(tmp_path / "the disk before")
-    (tmp_path / "images").mkdir()
+    blobs = Blobs(settings.storage_url)
+    _another_disk(tmp_path / "images")
     _settle(held.run, [_stored(0), FAILED])
+    for _ in range(2):  # the second time it would vouch for what is in the other folder
+        await note_outcomes(database, {held.run.batch.token: held}, blobs)
+        assert _statuses(await _batch(database)) == [None] * 4
+    _settle(held.run, [_stored(2), _stored(3)])
+    await outcome.conclude(database, held.run, blobs, settings)
+    batch = await _batch(database)
+    assert (batch["status"], batch["lease"]["token"]) == ("processing", "resting")
+    assert _statuses(batch) == [None, "failed", None, None]
+
+
+async def test_a_loss_that_another_batch_was_told_of_is_heard_by_all(
+    database: Database, make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    """A batch that concludes after somebody else's sync had failed does not complete with images from before that."""
+    settings = make_settings(WatcherSettings)
+    held = await _held(database, make_settings)
+    blobs = Blobs(settings.storage_url)
+    _settle(held.run, [_stored(n) for n in range(4)])
+    _another_disk(tmp_path / "images")
+    with pytest.raises(StorageUnavailable):
+        await blobs.make_durable()
+    await outcome.conclude(database, held.run, blobs, settings)
+    batch = await _batch(database)
+    assert (batch["status"], batch["lease"]["token"], batch["succeeded"]) == ("processing", "resting", 0)
+    assert _statuses(batch) == [None] * 4
+
+
+async def test_a_loss_leaves_alone_what_was_durable_before(
+    database: Database, make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    """Outcomes that were written down, with images that were safe then, are not worked for again."""
+    settings = make_settings(WatcherSettings)
+    held = await _held(database, make_settings)
+    blobs = Blobs(settings.storage_url)
+    _settle(held.run, [_stored(0), _stored(1)])
     await note_outcomes(database, {held.run.batch.token: held}, blobs)
-    assert _statuses(await _batch(database)) == [None] * 4
-    assert held.run.left == 3
+    _settle(held.run, [_stored(2), _stored(3)])
+    _another_disk(tmp_path / "images")
+    await outcome.conclude(database, held.run, blobs, settings)
+    assert _statuses(await _batch(database)) == ["succeeded", "succeeded", None, None]
+
+
+async def test_a_batch_that_concludes_is_nobody_elses(
+    database: Database, make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    """A heartbeat whose sync fails while a batch writes its end changes nothing about that."""
+    settings = make_settings(WatcherSettings)
+    held = await _held(database, make_settings)
+    blobs = Blobs(settings.storage_url)
+
+    class Failing(Blobs):
+        async def make_durable(self) -> None:
+            held.concluding = True  # its last image came meanwhile
+            await blobs.make_durable()
+            _another_disk(tmp_path / "images")
+            await super().make_durable()
+
+    _settle(held.run, [_stored(n) for n in range(4)])
+    await note_outcomes(database, {held.run.batch.token: held}, Failing(settings.storage_url))
+    await queries.complete_batch(database, held.run.batch, held.run.rows, held.run.progress())
+    batch = await _batch(database)
+    assert (batch["status"], batch["succeeded"], _statuses(batch)) == ("completed", 4, ["succeeded"] * 4)
+
+
+async def test_a_cancelled_retry_leaves_why_images_had_failed_before(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """What a retry had not come to yet stays as the run before had left it, whether or not a heartbeat came by."""
+    held = await _held(database, make_settings)
+    _settle(held.run, [_stored(0), FAILED, FAILED, FAILED])
+    await queries.complete_batch(database, held.run.batch, held.run.rows, held.run.progress())
+    again = {"status": BatchStatus.PENDING, "run": 2, "claims": 0}
+    await database.batches.update_one({}, {"$set": again, "$unset": {"lease": ""}})
+    second = await _claimed(database)
+    _settle(second.run, [_stored(1)])
+    await note_outcomes(database, {second.run.batch.token: second}, Blobs(make_settings(WatcherSettings).storage_url))
+    await transitions.fence_batches(database, second.run.batch.request_id, 2)
+    batch = await _batch(database)
+    assert _statuses(batch) == ["succeeded", "succeeded", "failed", "failed"]
+    assert (batch["succeeded"], batch["failed"]) == (2, 2)
+
+
+async def test_work_on_a_cancelled_request_ends_at_the_next_heartbeat(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """What is done is written down first; then its worker fetches no more of it."""
+    held = await _held(database, make_settings)
+    held.task.cancel()
+    held.task = asyncio.create_task(asyncio.Event().wait())  # type: ignore[arg-type]  # work that does not end
+    _settle(held.run, [_stored(0)])
+    blobs = Blobs(make_settings(WatcherSettings).storage_url)
     await note_outcomes(database, {held.run.batch.token: held}, blobs)
-    assert _statuses(await _batch(database)) == [None, "failed", None, None]
+    assert not held.task.cancelling()
+    await database.requests.update_one({}, {"$set": {"cancelling": True}})
+    _settle(held.run, [_stored(1)])
+    await note_outcomes(database, {held.run.batch.token: held}, blobs)
+    assert held.task.cancelling()
+    assert _statuses(await _batch(database)) == ["succeeded", "succeeded", None, None]
 
 
 async def test_what_is_stored_while_the_disk_is_asked_waits_for_the_next_heartbeat(

@@ -87,6 +87,14 @@ def test_settings_that_break_a_rule_together_are_refused(values: dict[str, Any],
         _load(WatcherSettings, **GOOD, **values)
 
 
+@pytest.mark.parametrize("kind", [WatcherSettings, NotifierSettings])
+def test_a_contact_cannot_add_to_the_head_of_a_request(kind: type[Any]) -> None:
+    """Line ends in the contact do not start; letters of any language do."""
+    with pytest.raises(SettingsError, match="USER_AGENT_CONTACT"):
+        _load(kind, **GOOD, user_agent_contact="me\r\nX-Planted: 1")
+    _load(kind, **GOOD, user_agent_contact="Müller, https://x.example")
+
+
 def test_every_setting_stands_in_the_example_with_a_line_about_it() -> None:
     """`.env.example` names each variable of each service, above it what it does, and none that does not exist."""
     lines = (Path(__file__).parents[2] / ".env.example").read_text().splitlines()

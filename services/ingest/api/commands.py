@@ -38,7 +38,7 @@ class Retried(BaseModel):
 async def cancel(service: Service, request: Found) -> Stopped:
     """End the request as cancelled: images that are done stay, the others are not fetched any more.
 
-    Workers in the middle of it have up to 1.5 seconds to write down what they have done, so the answer takes as long.
+    Workers in the middle of it have up to two seconds to write down what they have done, so the answer takes as long.
     """
     await commands.cancel(service.database, request)
     return Stopped(request_id=request["_id"], status="cancelled")
