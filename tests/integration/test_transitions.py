@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from imagepress import transitions
+from imagepress.blobs import Blobs
 from imagepress.documents import BatchStatus, RequestStatus, WebhookState
 from imagepress.mongo import Database, server_time
 from services.ingest.settings import IngestSettings
+from services.watcher.settings import WatcherSettings
+from services.watcher.sweep import Sweep
 from tests.conftest import MakeSettings
 from tests.support.uploads import accepted
 
@@ -84,6 +87,24 @@ async def test_a_cancelled_request_ends_as_cancelled(database: Database, make_se
     await database.requests.update_one({"_id": request_id}, {"$set": {"cancelling": True}})
     ended = await transitions.end_if_done(database, request_id, 1)
     assert ended == transitions.Ended(RequestStatus.CANCELLED, 12, 0)
+
+
+async def test_the_sweep_finishes_a_cancellation_that_its_ingest_has_left(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """For five seconds the ingest, which lets workers write down what they have done, is left alone with it."""
+    settings = make_settings(WatcherSettings)
+    request_id = await accepted(database, make_settings(IngestSettings), URLS)
+    await database.requests.update_one(
+        {"_id": request_id}, {"$set": {"cancelling": True}, "$currentDate": {"woken_at": True}}
+    )
+    sweep = Sweep(database, Blobs(settings.storage_url), settings)
+    await sweep.run_once()
+    assert (await _request(database, request_id))["status"] == RequestStatus.PENDING
+    long_ago = {"$dateSubtract": {"startDate": "$$NOW", "unit": "second", "amount": 6}}
+    await database.requests.update_one({"_id": request_id}, [{"$set": {"woken_at": long_ago}}])
+    await sweep.run_once()
+    assert (await _request(database, request_id))["status"] == RequestStatus.CANCELLED
 
 
 async def test_a_newcomer_gets_the_turn_of_what_waits_at_the_front(
