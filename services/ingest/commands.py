@@ -11,7 +11,7 @@ from imagepress.blobs import Blobs
 from imagepress.documents import ACTIVE, PROGRESS_SECONDS, UNCLAIMED, RequestStatus
 from imagepress.errors import ConflictError, ImagepressError, TransientError
 from imagepress.mongo import Database, server_time
-from services.ingest import queries
+from services.ingest import command_queries
 
 log = logs.get(__name__)
 
@@ -42,12 +42,12 @@ async def cancel(database: Database, request: Document, *, patience_seconds: flo
     `patience_seconds` to write down what they have done.
     """
     request_id, run = request["_id"], request["run"]
-    if not await queries.ask_to_cancel(database, request_id, run):
+    if not await command_queries.ask_to_cancel(database, request_id, run):
         raise HasEnded
     # From here on it will be cancelled, by the sweep if not by this process.
     await transitions.fence_batches(database, request_id, run, among=UNCLAIMED)
     for _ in range(round(patience_seconds / LOOK_SECONDS)):
-        if not await queries.is_in_hand(database, request_id):
+        if not await command_queries.is_in_hand(database, request_id):
             break
         await asyncio.sleep(LOOK_SECONDS)
     await transitions.cancel(database, request_id, run)
@@ -65,11 +65,11 @@ async def retry(database: Database, request: Document, *, turn_seconds: float) -
         raise StillRunning
     request_id, run = request["_id"], request["run"] + 1
     staged_at = await server_time(database)
-    open_again = await queries.stage_failed(database, request_id, run, staged_at)
+    open_again = await command_queries.stage_failed(database, request_id, run, staged_at)
     if not open_again:
         raise NothingToRetry
     has_webhook = "webhook" in request
-    if not await queries.commit_retry(database, request_id, run, staged_at=staged_at, has_webhook=has_webhook):
+    if not await command_queries.commit_retry(database, request_id, run, staged_at=staged_at, has_webhook=has_webhook):
         raise ConflictError("somebody else has retried or removed the request in this moment")
     try:
         await transitions.release(database, request_id, run, turn_seconds=turn_seconds)
@@ -87,7 +87,7 @@ async def remove(database: Database, blobs: Blobs, request: Document) -> None:
     if request["status"] in ACTIVE:
         with suppress(HasEnded):  # it has ended by itself in this moment, which is as good
             await cancel(database, request, patience_seconds=0)
-    await queries.mark_removed(database, request["_id"])
+    await command_queries.mark_removed(database, request["_id"])
     try:
         await blobs.delete_under(request["_id"])
     except ImagepressError as error:

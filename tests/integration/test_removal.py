@@ -8,7 +8,7 @@ import pytest
 
 from imagepress.blobs import Blobs
 from imagepress.mongo import Database
-from services.ingest import commands, queries
+from services.ingest import command_queries, commands
 from services.ingest.settings import IngestSettings
 from services.watcher.settings import WatcherSettings
 from services.watcher.sweep import Sweep
@@ -49,7 +49,7 @@ async def test_a_removal_that_died_is_finished_by_the_next_sweep(
     ingest, watcher = make_settings(IngestSettings), make_settings(WatcherSettings)
     blobs = Blobs(watcher.storage_url)
     removed, kept = [await _ended(database, ingest, blobs) for _ in range(2)]
-    await queries.mark_removed(database, removed)
+    await command_queries.mark_removed(database, removed)
     past = {"$dateSubtract": {"startDate": "$$NOW", "unit": "hour", "amount": 2}}
     await database.requests.update_one({"_id": removed}, [{"$set": {"removed_at": past}}])
     sweep = await until_stalled(database, lambda gated: Sweep(gated, blobs, watcher).run_once(), after=writes)

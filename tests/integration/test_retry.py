@@ -7,7 +7,7 @@ from typing import Any
 
 from imagepress.documents import BatchStatus, RequestStatus, WebhookState
 from imagepress.mongo import Database, server_time
-from services.ingest import commands, queries
+from services.ingest import command_queries, commands
 from services.ingest.settings import IngestSettings
 from services.watcher import sweep_queries
 from tests.conftest import MakeSettings
@@ -52,7 +52,7 @@ async def test_a_retry_that_was_never_committed_is_put_back_as_it_was(
     request_id = await _cancelled(database, make_settings)
     before = await _batches(database)
     assert [status for _, status, _, _ in before] == [BatchStatus.COMPLETED, BatchStatus.CANCELLED]
-    assert await queries.stage_failed(database, request_id, 2, await _long_ago(database)) == len(URLS)
+    assert await command_queries.stage_failed(database, request_id, 2, await _long_ago(database)) == len(URLS)
     assert {status for _, status, _, _ in await _batches(database)} == {BatchStatus.STAGED}
     assert await sweep_queries.delete_orphans(database, limit=10) == 0
     assert await _batches(database) == before
@@ -64,9 +64,9 @@ async def test_a_second_try_keeps_what_the_first_one_staged_from_the_sweep(
 ) -> None:
     """The client tries again after an hour: the sweep leaves alone what is staged, and all of it runs."""
     request_id = await _cancelled(database, make_settings)
-    await queries.stage_failed(database, request_id, 2, await _long_ago(database))
+    await command_queries.stage_failed(database, request_id, 2, await _long_ago(database))
     now = await server_time(database)
-    assert await queries.stage_failed(database, request_id, 2, now) == len(URLS)
+    assert await command_queries.stage_failed(database, request_id, 2, now) == len(URLS)
     await sweep_queries.delete_orphans(database, limit=10)
     assert {status for _, status, _, _ in await _batches(database)} == {BatchStatus.STAGED}
     assert await commands.retry(database, await _request(database, request_id), turn_seconds=5) == len(URLS)
@@ -78,8 +78,8 @@ async def test_a_retry_that_stalled_is_not_committed(database: Database, make_se
     request_id = await _cancelled(database, make_settings)
     before = await _request(database, request_id)
     staged_at = await _long_ago(database)
-    await queries.stage_failed(database, request_id, 2, staged_at)
-    assert not await queries.commit_retry(database, request_id, 2, staged_at=staged_at, has_webhook=True)
+    await command_queries.stage_failed(database, request_id, 2, staged_at)
+    assert not await command_queries.commit_retry(database, request_id, 2, staged_at=staged_at, has_webhook=True)
     assert await _request(database, request_id) == before
 
 
@@ -88,7 +88,7 @@ async def test_batches_staged_for_a_run_that_never_was_do_not_hold_up_the_presen
 ) -> None:
     """What was staged on the word of a deposed primary, while the run still goes on, is put back, too."""
     request_id = await _cancelled(database, make_settings)
-    await queries.stage_failed(database, request_id, 2, await _long_ago(database))
+    await command_queries.stage_failed(database, request_id, 2, await _long_ago(database))
     await database.requests.update_one({"_id": request_id}, {"$set": {"status": RequestStatus.PROCESSING}})
     await sweep_queries.delete_orphans(database, limit=10)
     assert [status for _, status, _, _ in await _batches(database)] == [BatchStatus.COMPLETED, BatchStatus.CANCELLED]
