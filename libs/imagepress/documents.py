@@ -139,7 +139,8 @@ class BatchDocument(TypedDict):
     traceparent: NotRequired[str]
     """The span of the upload (`tracing`), which the spans of its images stand below."""
     suspect: NotRequired[list[int]]
-    """Quarantine only: [row, n, times] of the image being worked on, written down before it is touched."""
+    """Quarantine only: [row, n, decoding, at it] of the image being worked on, written down before it is touched: its
+    place, and how many holders in a row, this one included, were decoding it or were at it at all."""
 
 
 class Options(TypedDict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, TypeVar
@@ -39,6 +39,8 @@ class Tools:
     pixels_in_flight: Room
     max_pixels: int
     storing: Trouble
+    decoding: Callable[[], Awaitable[None]] | None = None
+    """Awaited before each image is decoded (quarantine)."""
     in_flight: InFlight[Made] = field(default_factory=InFlight)
     tally: Tally = field(default_factory=Tally)
 
@@ -96,6 +98,8 @@ async def deliver(
 
 
 async def _in_thread(job: _Job, tools: Tools) -> Made:
+    if tools.decoding is not None:
+        await tools.decoding()
     working = tools.codec.run(job.run)
     # Into a folder the thread has stored what it made; an object store is asked afterwards, and may refuse then.
     return await (_stored(working, tools.storing) if tools.blobs.is_local else working)

@@ -1,7 +1,8 @@
 """Rule 7: a batch that outlived two leases is worked on in a process of its own, one image at a time.
 
-Before each image its place is written down. If the process dies, or does not come back, that image has failed with code
-`poison`, and a new process goes on with the others. No healthy worker dies of the same image twice.
+Before each image its place is written down, and again before it is decoded. If the process dies, or does not come back,
+that image has failed with code `poison`, and a new process goes on with the others. No healthy worker dies of the same
+image twice.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -20,7 +22,7 @@ from imagepress.mongo import Database, connected
 from imagepress.retry import persist
 from services.watcher import queries
 from services.watcher.batch import BatchRun, begin, image_span, see_to
-from services.watcher.image import Tools, failure
+from services.watcher.image import Place, Tools, failure
 from services.watcher.outcome import conclude, make_durable
 from services.watcher.queries import Claimed, LeaseLost
 from services.watcher.settings import WatcherSettings
@@ -31,7 +33,10 @@ STUCK: Final = 70
 """Exit status of a process whose decoder never came back: of all statuses the only one that accuses an image."""
 
 SUSPICIONS: Final = 3
-"""An image that this many holders of the batch in a row had written down is poison: it took all of them along."""
+"""An image that this many holders of the batch in a row were decoding when they went is poison: it took them along."""
+
+ENCOUNTERS: Final = 12
+"""As many that were at an image at all, say waiting for its host: fetching kills nobody, so fewer may be chance."""
 
 
 START_SECONDS: Final = 30.0
@@ -95,8 +100,8 @@ class Isolation:
         if found is None:
             raise LeaseLost
         suspect = found.get("suspect")
-        if suspect is None:  # it died before its first image, so no image is to blame; the lease decides what follows
-            raise TransientError("the quarantine process ended before it began")
+        if suspect is None:  # before its first image or after its last: none is to blame, and the lease decides
+            raise TransientError("the quarantine process ended while it worked on no image")
         log.error("poisonous image", request_id=batch.request_id, batch=batch.id, row=suspect[0], place=suspect[1])
         rows = found["rows"]
         _poison(batch, rows, suspect)
@@ -121,25 +126,41 @@ async def work(settings: WatcherSettings, tools: Tools, stop: Stop, batch_id: st
     async with connected(settings, stop) as database:
         batch = await persist(lambda: queries.find_claimed(database, batch_id, token), seconds=settings.lease_seconds)
         run = begin(batch, losses=tools.blobs.losses)
-        last = batch.suspect
         for place, image in run.open_images():
             if stop.is_set:
                 return
-            times = last[2] + 1 if last and last[:2] == [place.row, place.n] else 1
-            if times > SUSPICIONS:
+            decoding, at_it = _gone_before(batch.suspect, place)
+            if decoding >= SUSPICIONS or at_it >= ENCOUNTERS:
                 _poison(batch, run.rows, [place.row, place.n])
                 run.left -= 1
                 continue
-            await persist(
-                partial(_note, database, run, [place.row, place.n, times], tools.blobs, settings),
-                seconds=settings.lease_seconds,
-            )
-            await see_to(run, image["url"], [(place, image)], tools, tools.tally.flush)  # the next may end this process
+            note = partial(_note, database, run, blobs=tools.blobs, settings=settings)
+            await note([place.row, place.n, decoding, at_it + 1])
+            noting = replace(tools, decoding=partial(note, [place.row, place.n, decoding + 1, at_it + 1]))
+            # Counts are told now: the next image may be the end of this process.
+            await see_to(run, image["url"], [(place, image)], noting, tools.tally.flush)
+        # Whoever dies from here on dies of no image, and writing the end may wait for the database.
+        await _note(database, run, None, blobs=tools.blobs, settings=settings)
         await conclude(database, run, tools.blobs, settings)
 
 
-async def _note(database: Database, run: BatchRun, suspect: list[int], blobs: Blobs, settings: WatcherSettings) -> None:
+def _gone_before(suspect: list[int] | None, place: Place) -> tuple[int, int]:
+    """Return how many holders in a row are gone that were decoding the image at `place`, and that were at it at all."""
+    if not suspect or suspect[:2] != [place.row, place.n]:
+        return 0, 0
+    return suspect[2], suspect[-1]  # of three numbers, as a release before this one wrote them, the last is both
+
+
+async def _note(
+    database: Database, run: BatchRun, suspect: list[int] | None, *, blobs: Blobs, settings: WatcherSettings
+) -> None:
     """Write down what is touched next, and stay the holder for as long as that may take."""
+    await persist(lambda: _noted(database, run, suspect, blobs, settings), seconds=settings.lease_seconds)
+
+
+async def _noted(
+    database: Database, run: BatchRun, suspect: list[int] | None, blobs: Blobs, settings: WatcherSettings
+) -> None:
     batch = run.batch
     await make_durable(run, blobs)  # what is done of the batch is written down, too
     await queries.note_suspect(database, batch, suspect, run.rows)
