@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,7 +80,7 @@ async def work(settings: WatcherSettings, stop: Stop) -> None:
     bell = Bell()
     spare_the_collector()
     async with asyncio.TaskGroup() as tasks:
-        listening = tasks.create_task(_listen(reader, bell, stop), name="bell")
+        listening = tasks.create_task(listen(reader, bell, stop), name="bell")
         async with connected(settings, stop) as database, tools(settings) as opened:
             name = f"{socket.gethostname()}:{os.getpid()}"
             isolation = Isolation(database, settings)
@@ -107,8 +107,9 @@ class Bell:
     rings: Callable[[bool], None] = lambda _sweep: None
 
 
-async def _listen(reader: asyncio.StreamReader, bell: Bell, stop: Stop) -> None:
-    """Pass the supervisor's rings on; several that have piled up are one."""
-    while rings := await reader.read(4096):
-        bell.rings(SWEEP in rings)
+async def listen(reader: asyncio.StreamReader, bell: Bell, stop: Stop) -> None:
+    """Pass the supervisor's rings on until it closes the bell, or is gone; several that have piled up are one."""
+    with suppress(ConnectionError):  # it was killed before it had read that we are ready
+        while rings := await reader.read(4096):
+            bell.rings(SWEEP in rings)
     stop.set()  # the supervisor died or wants this process to end: either way nobody would ring again

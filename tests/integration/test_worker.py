@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from services.watcher.batch import begin
 from services.watcher.loop import Worker
 from services.watcher.queries import Claimed, LeaseLost
 from services.watcher.settings import WatcherSettings
-from services.watcher.worker import tools
+from services.watcher.worker import READY, Bell, listen, tools
 from tests.conftest import MakeSettings
 from tests.support import origin as origins
 from tests.support.origin import serve_origin
@@ -186,3 +187,16 @@ async def test_a_url_in_several_batches_of_a_request_is_fetched_once(
         for image in images:
             info = await Blobs(settings.storage_url).head(image["blob"])
             assert info.size == image["bytes_out"]
+
+
+async def test_a_supervisor_that_dies_with_our_answer_unread_is_gone_like_any_other() -> None:
+    """The worker stops in order, although the socket then says that the connection was reset."""
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    writer.write(READY)
+    await writer.drain()
+    theirs.close()
+    stop = Stop()
+    await listen(reader, Bell(), stop)
+    assert stop.is_set
+    writer.close()
