@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,10 +19,11 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from yarl import URL
 
 from imagepress.addresses import AddressPolicy
-from imagepress.errors import ImageError, ImageErrorCode, PermanentError, TooManyBytes, TransientError
-from imagepress.outbound import forbidden_within, guarded_connector, retry_after_seconds
+from imagepress.errors import ImageError, ImageErrorCode, PermanentError, TooManyBytes
+from imagepress.outbound import guarded_connector, retry_after_seconds
 from services.watcher.body import read_capped
 from services.watcher.budget import Holding
+from services.watcher.fetch_faults import PassingFault, translated
 from services.watcher.http_get import Answer, HttpGet
 from services.watcher.pacing import Pacing, standing_still
 
@@ -32,19 +32,6 @@ _PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PAUSING_STATUSES = frozenset({429, 503})  # where Retry-After speaks for the whole host
 # A URL of these characters alone goes out exactly as given: signatures in queries may depend on every escape.
 _AS_GIVEN = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*")
-_UNKNOWN_NAME = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
-# The first that fits; all of them may pass, but for those without a `True`.
-_FAULTS: tuple[tuple[type[Exception], ImageErrorCode, bool, str], ...] = (
-    (TimeoutError, ImageErrorCode.TIMEOUT, True, "{host} did not answer in time"),
-    (aiohttp.ClientConnectorCertificateError, ImageErrorCode.UNREACHABLE, False, "{host}'s certificate is not trusted"),
-    (aiohttp.ClientSSLError, ImageErrorCode.UNREACHABLE, False, "no secure connection to {host} could be made"),
-    (aiohttp.ClientConnectorDNSError, ImageErrorCode.UNREACHABLE, True, "{host} could not be resolved"),
-    (aiohttp.ClientConnectorError, ImageErrorCode.UNREACHABLE, True, "no connection to {host} could be made"),
-    (HttpProcessingError, ImageErrorCode.UNREACHABLE, False, "{host}'s answer is not proper HTTP"),
-    (aiohttp.InvalidURL, ImageErrorCode.UNREACHABLE, False, "the URL is malformed"),
-    (UnicodeError, ImageErrorCode.UNREACHABLE, False, "the URL's host is not a valid name"),
-    (Exception, ImageErrorCode.UNREACHABLE, True, "the connection to {host} broke off"),
-)
 
 
 @dataclass(frozen=True)
@@ -62,15 +49,6 @@ class FetchLimits:
     per_host: int = 8
     max_redirects: int = 5
     connections: int = 256
-
-
-class _PassingFault(TransientError):
-    """An attempt failed at `host`, and another may not; `error` is what the image fails with if none succeeds."""
-
-    def __init__(self, error: ImageError, host: str) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.host = host
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +83,15 @@ class Fetcher:
                 errand = _Errand(holding, deadline, turn_of)
                 try:
                     return await self._attempt(target, errand)
-                except _PassingFault as fault:
+                except PassingFault as fault:
                     return await self._again(fault, target, errand)
-        except _PassingFault as fault:
+        except PassingFault as fault:
             raise fault.error from fault.__cause__
         except TimeoutError:
             seconds = self._limits.total_seconds
             raise ImageError(ImageErrorCode.TIMEOUT, f"the image did not arrive within {seconds:g} seconds") from None
 
-    async def _again(self, first: _PassingFault, target: URL, errand: _Errand) -> bytes:
+    async def _again(self, first: PassingFault, target: URL, errand: _Errand) -> bytes:
         """Go on after the `first` attempt failed. It ran without tenacity, which costs over half of a whole request."""
         faults = [first]
 
@@ -127,7 +105,7 @@ class Fetcher:
             return state.attempt_number >= self._limits.tries or state.upcoming_sleep >= ends
 
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(_PassingFault),
+            retry=retry_if_exception_type(PassingFault),
             wait=self._delay,
             stop=is_over,
             sleep=asyncio.sleep,
@@ -162,7 +140,7 @@ class Fetcher:
                     self._refuse(answer, host)
                 return await self._body(answer, errand)
         except (aiohttp.ClientError, HttpProcessingError, OSError, UnicodeError) as error:
-            raise _translated(error, host) from error
+            raise translated(error, host) from error
 
     def _refuse(self, answer: Answer, host: str) -> NoReturn:
         """Raise what the status means for the image; let the host rest if it asks for that."""
@@ -173,7 +151,7 @@ class Fetcher:
         seconds = retry_after_seconds(answer.headers.get("Retry-After"), datetime.now(UTC))
         if status in _PAUSING_STATUSES and seconds:
             self._pacing.pause(host, seconds)
-        raise _PassingFault(error, host)
+        raise PassingFault(error, host)
 
     async def _body(self, answer: Answer, errand: _Errand) -> bytes:
         async def admit(size: int) -> None:
@@ -236,20 +214,9 @@ def _fetchable(target: URL) -> URL:
     return target
 
 
-def _translated(error: Exception, host: str) -> ImageError | _PassingFault:
-    """Return what aiohttp's `error` means for the image. aiohttp's own words are left out: they may quote the URL."""
-    if forbidden := forbidden_within(error):
-        return ImageError(ImageErrorCode.FORBIDDEN_ADDRESS, str(forbidden))
-    if isinstance(error, aiohttp.ClientConnectorDNSError) and error.os_error.errno in _UNKNOWN_NAME:
-        return ImageError(ImageErrorCode.UNREACHABLE, f"there is no host {host}")
-    code, passing, sentence = next(fault[1:] for fault in _FAULTS if isinstance(error, fault[0]))
-    failure = ImageError(code, sentence.format(host=host))
-    return _PassingFault(failure, host) if passing else failure
-
-
-def _fault_of(state: RetryCallState) -> _PassingFault:
+def _fault_of(state: RetryCallState) -> PassingFault:
     error = state.outcome.exception() if state.outcome else None
-    if not isinstance(error, _PassingFault):
+    if not isinstance(error, PassingFault):
         raise TypeError("only passing faults are retried")
     return error
 

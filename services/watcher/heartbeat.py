@@ -82,6 +82,8 @@ async def note_outcomes(database: Database, held: dict[str, Held], blobs: Blobs)
     So a cancellation, or the death of this process, leaves to the client what had been done for it. A batch on which a
     process of its own works has no new ones here. Work on cancelled requests ends.
     """
+    if not held:
+        return
     cancelling = await queries.find_cancelling(database, {entry.run.batch.request_id for entry in held.values()})
     losses = blobs.losses
     news = [_News(entry) for entry in held.values() if entry.has_news and entry.run.losses == losses]

@@ -155,13 +155,11 @@ async def _note(
     database: Database, run: BatchRun, suspect: list[int] | None, *, blobs: Blobs, settings: WatcherSettings
 ) -> None:
     """Write down what is touched next, and stay the holder for as long as that may take."""
-    await persist(lambda: _noted(database, run, suspect, blobs, settings), seconds=settings.lease_seconds)
+    batch, seconds = run.batch, settings.lease_seconds
 
+    async def note() -> None:
+        await make_durable(run, blobs)  # what is done of the batch is written down, too
+        await queries.note_suspect(database, batch, suspect, run.rows)
+        await leases.extend(database.batches, path=queries.LEASE, held=batch.held, seconds=seconds)
 
-async def _noted(
-    database: Database, run: BatchRun, suspect: list[int] | None, blobs: Blobs, settings: WatcherSettings
-) -> None:
-    batch = run.batch
-    await make_durable(run, blobs)  # what is done of the batch is written down, too
-    await queries.note_suspect(database, batch, suspect, run.rows)
-    await leases.extend(database.batches, path=queries.LEASE, held=batch.held, seconds=settings.lease_seconds)
+    await persist(note, seconds=seconds)

@@ -190,9 +190,8 @@ async def note_outcomes(database: Database, outcomes: Sequence[tuple[Claimed, Do
 @translates
 async def find_cancelling(database: Database, request_ids: Collection[str]) -> set[str]:
     """Return those of the requests that a client has asked to cancel, or that are gone."""
-    going_on = {"_id": {"$in": list(request_ids)}, "cancelling": {"$ne": True}}
-    found = database.requests.find(going_on, {"_id": 1}) if request_ids else None
-    return set(request_ids) - ({row["_id"] async for row in found} if found else set())
+    going_on = database.requests.find({"_id": {"$in": list(request_ids)}, "cancelling": {"$ne": True}}, {"_id": 1})
+    return set(request_ids) - {row["_id"] async for row in going_on}
 
 
 @translates
