@@ -206,6 +206,7 @@ class RequestDocument(TypedDict):
     """The span of the upload (`tracing`), which that of the webhook stands below."""
     cancelling: NotRequired[bool]
     """A client asked to cancel: whoever ends the request ends it as cancelled."""
+    cancelling_since: NotRequired[datetime]
     removed_at: NotRequired[datetime]
     """The client, or retention, wants it forgotten: nobody is shown it any more, and the sweep deletes what is left."""
 

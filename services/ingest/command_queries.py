@@ -16,7 +16,7 @@ async def ask_to_cancel(database: Database, request_id: str, run: int) -> bool:
     """Note that the client wants run `run` stopped; return whether it could still be."""
     result = await database.requests.update_one(
         {"_id": request_id, "run": run, "status": {"$in": ACTIVE}},
-        {"$set": {"cancelling": True}, "$currentDate": {"woken_at": True}},
+        {"$set": {"cancelling": True}, "$currentDate": {"woken_at": True, "cancelling_since": True}},
     )
     return bool(result.matched_count)
 
@@ -73,6 +73,7 @@ async def commit_retry(
             "$set": values,
             "$unset": {
                 "cancelling": "",
+                "cancelling_since": "",
                 "started_at": "",
                 "ended_at": "",
                 "webhook.lease": "",

@@ -58,8 +58,9 @@ async def active_after(database: Database, after: datetime | None, *, limit: int
     wanted: Document = {"status": {"$in": ACTIVE}}
     if after is not None:
         wanted["created_at"] = {"$gt": after}
-    since = {"$subtract": ["$$NOW", LEFT_ALONE_SECONDS * 1000]}
-    fields = {"run": 1, "created_at": 1, "cancelling": 1, "schema": 1, "is_left": {"$lt": ["$woken_at", since]}}
+    # Not by `woken_at`: each lease of the request that runs out touches that, and with short ones it is never old.
+    is_left = {"$lt": ["$cancelling_since", {"$subtract": ["$$NOW", LEFT_ALONE_SECONDS * 1000]}]}
+    fields = {"run": 1, "created_at": 1, "cancelling": 1, "schema": 1, "is_left": is_left}
     return [row async for row in database.requests.find(wanted, fields).sort("created_at", 1).limit(limit)]
 
 

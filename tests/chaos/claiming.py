@@ -138,7 +138,8 @@ class Claiming(RuleBasedStateMachine):
 
     async def _sweep(self, database: Database) -> None:
         # Ingests are left alone with their releases for some seconds: as if they had passed.
-        await self.world.database.requests.update_one({"_id": self.id}, [{"$set": {"woken_at": _long_ago()}}])
+        past = {"woken_at": _long_ago(), "cancelling_since": _long_ago()}
+        await self.world.database.requests.update_one({"_id": self.id}, [{"$set": past}])
         await Sweep(database, self.blobs, self.world.watcher).run_once()
 
     # What happens to them.

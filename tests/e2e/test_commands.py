@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from imagepress.mongo import Database
+from services.ingest import command_queries
 from tests.support import origin as origins
 from tests.support.calls import status_of, until_ended, upload
 from tests.support.origin import Origin, serve_origin
@@ -99,6 +100,24 @@ async def test_a_cancellation_spares_what_was_stored_in_unfinished_batches(
     links = [[link is not None for link in row["output_image_urls"]] for row in status["details"]]
     assert links == [[n % 2 == 0] for n in range(IMAGES)]
     assert status["images"] == {"total": IMAGES, "succeeded": IMAGES // 2, "failed": 0}
+
+
+async def test_a_cancellation_ends_although_its_ingest_died(
+    system: dict[str, Service], database: Database, origin: Origin
+) -> None:
+    """Asked for, and never finished: workers let go, and the sweep ends it, however often leases run out meanwhile."""
+    gate = asyncio.Event()
+    for n in range(1, IMAGES, 2):
+        origin.answers[f"/{n}"] = origins.held(gate, origin.answers[f"/{n}"])
+    request_id = await upload(system["ingest"], csv_of(_urls(origin)))
+
+    async def is_worked_on() -> bool:
+        return bool((await status_of(system["ingest"], request_id))["status"] == "processing")
+
+    await eventually(is_worked_on)
+    assert await command_queries.ask_to_cancel(database, request_id, 1)
+    assert (await until_ended(system["ingest"], request_id))["status"] == "cancelled"
+    gate.set()
 
 
 async def test_a_retry_runs_again_only_what_failed(system: dict[str, Service], origin: Origin) -> None:

@@ -11,6 +11,7 @@ from imagepress import transitions
 from imagepress.blobs import Blobs
 from imagepress.documents import BatchStatus, RequestStatus, WebhookState
 from imagepress.mongo import Database, server_time
+from services.ingest import command_queries
 from services.ingest.settings import IngestSettings
 from services.watcher.settings import WatcherSettings
 from services.watcher.sweep import Sweep
@@ -95,14 +96,14 @@ async def test_the_sweep_finishes_a_cancellation_that_its_ingest_has_left(
     """For five seconds the ingest, which lets workers write down what they have done, is left alone with it."""
     settings = make_settings(WatcherSettings)
     request_id = await accepted(database, make_settings(IngestSettings), URLS)
-    await database.requests.update_one(
-        {"_id": request_id}, {"$set": {"cancelling": True}, "$currentDate": {"woken_at": True}}
-    )
+    assert await command_queries.ask_to_cancel(database, request_id, 1)
     sweep = Sweep(database, Blobs(settings.storage_url), settings)
     await sweep.run_once()
     assert (await _request(database, request_id))["status"] == RequestStatus.PENDING
     long_ago = {"$dateSubtract": {"startDate": "$$NOW", "unit": "second", "amount": 6}}
-    await database.requests.update_one({"_id": request_id}, [{"$set": {"woken_at": long_ago}}])
+    # However often the request is woken: by its leases, which run out since nobody works on it any more.
+    woken = {"$set": {"woken_at": "$$NOW", "cancelling_since": long_ago}}
+    await database.requests.update_one({"_id": request_id}, [woken])
     await sweep.run_once()
     assert (await _request(database, request_id))["status"] == RequestStatus.CANCELLED
 
