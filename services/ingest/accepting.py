@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count, islice
+from itertools import islice
 from typing import BinaryIO, Final
 
 from imagepress import logs, transitions
@@ -18,7 +18,7 @@ from imagepress.documents import RowDocument
 from imagepress.errors import ImagepressError, TransientError
 from imagepress.mongo import Database, server_time
 from services.ingest import idempotency, queries
-from services.ingest.batching import batches
+from services.ingest.batching import batches, numbered
 from services.ingest.csv_rows import Checked, Row, read_rows
 from services.ingest.csv_rows import check as check_rows
 from services.ingest.idempotency import Key
@@ -27,8 +27,8 @@ from services.ingest.settings import IngestSettings
 
 log = logs.get(__name__)
 
-# Batches to a chunk: about 100 x 20 KB typically, and one insert_many of at most 48 MB whatever the URLs are.
-CHUNK: Final = 48
+# Batches to a chunk: about 100 KB each at most, typically, and one insert_many of at most 16 MB whatever the URLs are.
+CHUNK: Final = 16
 
 
 class StagedTooLongAgo(TransientError):
@@ -85,15 +85,12 @@ async def _stage(
     Raises `StagedTooLongAgo`, and `RuntimeError` if that were not exactly the images that were counted before.
     """
     file.seek(0)
-    rows = batches(_rows(file, encoding, skip=skip), batch_images=batch_images)
+    found = numbered(batches(_rows(file, encoding, skip=skip), batch_images=batch_images))
     staged_at = await server_time(database)
-    numbers = count()
     images = 0
-    while chunk := await asyncio.to_thread(_next, rows):
-        images += sum(len(row["images"]) for batch in chunk for row in batch)
-        await queries.stage(
-            database, [queries.batch_document(upload, next(numbers), batch, staged_at) for batch in chunk]
-        )
+    while chunk := await asyncio.to_thread(_next, found):
+        images += sum(len(row["images"]) for _, batch in chunk for row in batch)
+        await queries.stage(database, [queries.batch_document(upload, *batch, staged_at) for batch in chunk])
     if images != upload.images:
         raise RuntimeError(f"{images} images were staged of an upload that has {upload.images}")
     if await server_time(database) > staged_at + queries.COMMITTED_WITHIN:
@@ -108,8 +105,8 @@ def _rows(file: BinaryIO, encoding: str | None, *, skip: bool) -> Iterator[Row]:
             raise TypeError(f"a checked file has a problem in line {row.line}: {row.message}")
 
 
-def _next(rows: Iterator[list[RowDocument]]) -> list[list[RowDocument]]:
-    return list(islice(rows, CHUNK))
+def _next(found: Iterator[tuple[int, list[RowDocument]]]) -> list[tuple[int, list[RowDocument]]]:
+    return list(islice(found, CHUNK))
 
 
 async def _noted(database: Database, request_id: str, key: Key) -> str:

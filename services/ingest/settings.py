@@ -14,7 +14,7 @@ class IngestSettings(LinkSettings, OutboundSettings, StorageSettings):
     redirect_to_storage: bool = False
     max_upload_bytes: int = Field(default=50_000_000, ge=1)
     max_images: int = Field(default=200_000, ge=1)
-    batch_images: int = Field(default=64, ge=1, le=256)
+    batch_images: int = Field(default=256, ge=1, le=256)
     upload_seconds: Seconds = 300.0
     concurrent_uploads: int = Field(default=4, ge=1, le=64)
     turn_seconds: Seconds = 5.0

@@ -110,11 +110,12 @@ class Worker:
 
     async def _claim(self) -> Claimed | None:
         """Take the next batch into free capacity; beyond it, there is room for a request that is not in hand yet."""
-        in_hand = sum(held.run.left for held in self._held.values())
-        capacity = self._settings.batch_images
-        if in_hand < capacity and self._maybe_more:
+        in_hand = [held.run.left for held in self._held.values()]
+        capacity = self._settings.fetch_concurrency
+        if sum(in_hand) < capacity and self._maybe_more:
             return await self._claim_next()
-        if capacity <= in_hand < 2 * capacity and self._maybe_newcomer:
+        # The largest batch may be of any size: it takes no newcomer's room.
+        if capacity <= sum(in_hand) < max(in_hand) + 2 * capacity and self._maybe_newcomer:
             return await self._claim_newcomer()
         return None
 

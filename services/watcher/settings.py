@@ -23,7 +23,6 @@ class WatcherSettings(LeaseSettings, OutboundSettings, StorageSettings):
     fetch_tries: int = Field(default=4, ge=1, le=20)
     codec_seconds: Seconds = 60.0
     user_agent_contact: str = Field(default="", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
-    batch_images: int = Field(default=64, ge=1, le=256)
     max_pixels: int = Field(default=50_000_000, ge=1, le=1_000_000_000)
     max_image_bytes: int = Field(default=32_000_000, ge=1)
     bytes_in_flight: int = Field(default=48_000_000, ge=1)

@@ -137,7 +137,7 @@ async def test_a_full_worker_has_room_for_a_newcomer(database: Database, make_se
     """With both hands full of a giant whose host does not answer, a small upload is claimed and done at once."""
     gate = asyncio.Event()
     ingest = make_settings(IngestSettings, batch_images=16)
-    settings = make_settings(WatcherSettings, batch_images=16, sweep_seconds=600)
+    settings = make_settings(WatcherSettings, fetch_concurrency=16, sweep_seconds=600)
     slow = origins.held(gate, origins.body(photo(1)))
     async with (
         serve_origin({f"/{n}": slow for n in range(200)}) as giants,
@@ -165,7 +165,7 @@ async def test_a_url_in_several_batches_of_a_request_is_fetched_once(
     """While one batch is at a URL, the others of its request wait for that image, and store it at their own places."""
     gate = asyncio.Event()
     ingest = make_settings(IngestSettings, batch_images=4)
-    settings = make_settings(WatcherSettings, batch_images=64, sweep_seconds=600)
+    settings = make_settings(WatcherSettings, sweep_seconds=600)
     async with (
         serve_origin({"/": origins.held(gate, origins.body(photo(1)))}) as origin,
         _worker(database, settings) as worker,

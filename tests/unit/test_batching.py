@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import bson
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.ingest.batching import batches
+from services.ingest.batching import batches, numbered
 from services.ingest.csv_rows import MAX_NAME_CHARACTERS, Row
 from services.ingest.csv_urls import MAX_URL_CHARACTERS
 
@@ -39,6 +39,24 @@ def sizes(found: list[Any]) -> list[int]:
 def test_sizes_double(images: list[int], batch_images: int, expected: list[int]) -> None:
     """Sizes double from four images up to the limit."""
     assert sizes(list(batches(map(row, images), batch_images=batch_images))) == expected
+
+
+def test_batches_of_a_large_upload_grow_with_it() -> None:
+    """Up to 1,024 images they have 64; then a sixteenth of the images before them, until they have 256."""
+    found = sizes(list(batches(map(row, [1] * 20_000))))
+    before = list(accumulate(found, initial=0))
+    assert found[4:19] == [64] * 15
+    assert all(size == min(max(64, sofar // 16), 256) for size, sofar in list(zip(found, before, strict=False))[4:-1])
+    assert max(found) == 256
+
+
+def test_numbers_are_turns() -> None:
+    """A batch of over 64 images takes several numbers, so that it is not cheaper than as many small ones."""
+    found = list(numbered(batches(map(row, [1] * 5_000))))
+    assert [seq for seq, _ in found[:6]] == [0, 1, 2, 3, 4, 5]
+    for (seq, batch), (following, _) in pairwise(found):
+        assert following - seq == -(-sizes([batch])[0] // 64)
+    assert found[-1][0] == pytest.approx(5_000 / 64, rel=0.2)
 
 
 def test_a_long_row_continues() -> None:
