@@ -11,10 +11,24 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import SimpleQueue
-from typing import Any, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeVar
+
+from services.watcher.turns import Turns
 
 Result = TypeVar("Result")
+
+WAITING: Final = 3
+"""Jobs that wait where a thread finds them: what waits here is out of its turn. These are some 15 ms of megapixels."""
+
+QUICK_WAITING: Final = 16
+"""The same for quick jobs, of a millisecond at most. With fewer, thread and loop wait for each other at every one."""
+
+TOGETHER: Final = 8
+"""Quick jobs of which the loop is told at once: to be woken for each costs it a tenth of a small image's time."""
+
+LOOKS: Final = 10
+"""How often the threads are looked after, in the time that a job may take."""
 
 
 class CodecStuck(Exception):
@@ -25,58 +39,78 @@ class CodecStuck(Exception):
 class _Job:
     work: Callable[[], Any]
     future: asyncio.Future[Any]
-    started: float | None = None
+    is_quick: bool
+    started: float = 0.0
     result: Any = None
     error: BaseException | None = None
 
 
 class Codec:
-    """Runs jobs, in the order of their coming; results that are ready together wake the loop once."""
+    """Runs jobs, batches by turns. A result waits for nothing but a few quick jobs."""
 
     def __init__(self, threads: int, seconds: float) -> None:
         """Start `threads`, for the running loop. A job may take `seconds` from when a thread takes it up."""
         self.threads = threads
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
+        self._places = Turns(threads + WAITING)
+        self._quick_places = Turns(threads + QUICK_WAITING)
         self._waiting: SimpleQueue[_Job | None] = SimpleQueue()
+        self._working: list[_Job | None] = [None] * threads
         self._done: deque[_Job] = deque()
         self._rung = False
         for number in range(threads):
             # Daemons: one that is stuck must not keep the process alive.
-            threading.Thread(target=self._work, name=f"codec_{number}", daemon=True).start()
+            threading.Thread(target=self._work, args=(number,), name=f"codec_{number}", daemon=True).start()
+        self._look_after()
 
-    async def run(self, work: Callable[[], Result]) -> Result:
-        """Return what `work` returns, done by a thread; raises what it raises, or `CodecStuck`."""
-        job = _Job(work, self._loop.create_future())
-        watch = self._loop.call_later(self._seconds, self._watch, job)
-        self._waiting.put(job)
-        try:
+    async def run(self, work: Callable[[], Result], turn_of: str = "", *, is_quick: bool = False) -> Result:
+        """Return what `work` returns, done by a thread; raises what it raises, or `CodecStuck`.
+
+        `turn_of` says which batch asks. `is_quick` promises that it takes about a millisecond: results wait for it.
+        """
+        async with (self._quick_places if is_quick else self._places).place(turn_of):
+            job = _Job(work, self._loop.create_future(), is_quick)
+            self._waiting.put(job)
             result: Result = await job.future
-        finally:
-            watch.cancel()
-        return result
+            return result
 
     def close(self) -> None:
         """Let the threads end once they have done what waits; nobody is told of it any more."""
+        self._next_look.cancel()
         for _ in range(self.threads):
             self._waiting.put(None)
 
-    def _work(self) -> None:
-        while (job := self._waiting.get()) is not None:
-            if job.future.cancelled():
-                continue
-            job.started = self._loop.time()
-            try:
-                job.result = job.work()
-            except BaseException as error:  # whoever awaits it is told
-                job.error = error
-            self._done.append(job)
+    def _work(self, number: int) -> None:
+        while (job := self._next()) is not None:
+            if not job.future.cancelled():
+                self._carry_out(number, job)
             del job  # a thread that waits for the next picture must not hold on to the last one
+
+    def _carry_out(self, number: int, job: _Job) -> None:
+        job.started = self._loop.time()
+        self._working[number] = job
+        try:
+            job.result = job.work()
+        except BaseException as error:  # whoever awaits it is told
+            job.error = error
+        self._working[number] = None
+        self._done.append(job)
+
+    def _next(self) -> _Job | None:
+        """Wait for the next job; None at the end. The loop is told first of what is done, unless that can wait."""
+        try:
+            job = self._waiting.get_nowait()
+        except Empty:
             self._ring()
+            return self._waiting.get()
+        if job is None or not job.is_quick or len(self._done) >= TOGETHER:
+            self._ring()
+        return job
 
     def _ring(self) -> None:
-        if self._rung:
-            return  # the loop has yet to look, and will find this as well
+        if self._rung or not self._done:
+            return  # the loop has yet to look, and will find this as well; or there is nothing to find
         self._rung = True
         try:
             self._loop.call_soon_threadsafe(self._deliver)
@@ -94,12 +128,10 @@ class Codec:
             else:
                 job.future.set_exception(job.error)
 
-    def _watch(self, job: _Job) -> None:
-        """Look whether a job has come back in time; a job that waited behind others gets its full time."""
-        if job.future.done():
-            return
-        left = self._seconds if job.started is None else job.started + self._seconds - self._loop.time()
-        if left > 0:
-            self._loop.call_later(left, self._watch, job)
-        else:
-            job.future.set_exception(CodecStuck(f"a decoder has not come back for {self._seconds:g} s"))
+    def _look_after(self) -> None:
+        """Give up on jobs that have taken too long, and look again later."""
+        latest = self._loop.time() - self._seconds
+        for job in self._working:
+            if job is not None and job.started < latest and not job.future.done():
+                job.future.set_exception(CodecStuck(f"a decoder has not come back for {self._seconds:g} s"))
+        self._next_look = self._loop.call_later(self._seconds / LOOKS, self._look_after)

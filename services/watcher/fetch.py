@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -23,9 +23,10 @@ from imagepress.errors import ImageError, ImageErrorCode, PermanentError, TooMan
 from imagepress.outbound import guarded_connector, retry_after_seconds
 from services.watcher.body import read_capped
 from services.watcher.budget import Holding
+from services.watcher.deadline import Deadline
 from services.watcher.fetch_faults import PassingFault, translated
 from services.watcher.http_get import Answer, HttpGet
-from services.watcher.pacing import Pacing, standing_still
+from services.watcher.pacing import Pacing
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -47,17 +48,25 @@ class FetchLimits:
     longest_delay_seconds: float = 10.0
     longest_pause_seconds: float = 60.0  # cap on Retry-After
     per_host: int = 8
+    at_once: int = 64
     max_redirects: int = 5
     connections: int = 256
 
 
 @dataclass(frozen=True, slots=True)
 class _Errand:
-    """What goes with an image through all its attempts: where its bytes count, until when, in whose turn."""
+    """What goes with an image through all its attempts: where its bytes count, how long, in whose turn."""
 
     holding: Holding
-    deadline: asyncio.Timeout
+    deadline: Deadline
     turn_of: str
+
+
+class Fetched(NamedTuple):
+    """A body, and the seconds that its hosts took for it: attempts, pauses and waits between them, not our queues."""
+
+    data: bytes
+    seconds: float
 
 
 class Fetcher:
@@ -70,7 +79,7 @@ class Fetcher:
         self._limits = limits
         self._rng = rng or random.Random()  # jitter, not a secret
 
-    async def fetch(self, url: str, holding: Holding, turn_of: str = "") -> bytes:
+    async def fetch(self, url: str, holding: Holding, turn_of: str = "") -> Fetched:
         """Return the body at `url`; its bytes are counted in `holding`, which keeps them.
 
         `turn_of` says which batch asks: those that wait for the same host are served by turns. Raises `ImageError` with
@@ -78,18 +87,18 @@ class Fetcher:
         `http_` and the status.
         """
         target = _target(url)
+        seconds = self._limits.total_seconds
+        errand = _Errand(holding, Deadline(seconds), turn_of)
         try:
-            async with asyncio.timeout(self._limits.total_seconds) as deadline:
-                errand = _Errand(holding, deadline, turn_of)
-                try:
-                    return await self._attempt(target, errand)
-                except PassingFault as fault:
-                    return await self._again(fault, target, errand)
+            try:
+                data = await self._attempt(target, errand)
+            except PassingFault as fault:
+                data = await self._again(fault, target, errand)
         except PassingFault as fault:
             raise fault.error from fault.__cause__
         except TimeoutError:
-            seconds = self._limits.total_seconds
             raise ImageError(ImageErrorCode.TIMEOUT, f"the image did not arrive within {seconds:g} seconds") from None
+        return Fetched(data, seconds - errand.deadline.left)
 
     async def _again(self, first: PassingFault, target: URL, errand: _Errand) -> bytes:
         """Go on after the `first` attempt failed. It ran without tenacity, which costs over half of a whole request."""
@@ -100,15 +109,18 @@ class Fetcher:
                 raise faults.pop()  # so that tenacity counts it, and waits first
             return await self._attempt(target, errand)
 
+        async def sleep(seconds: float) -> None:
+            async with errand.deadline:
+                await asyncio.sleep(seconds)
+
         def is_over(state: RetryCallState) -> bool:
-            ends = (errand.deadline.when() or 0.0) - asyncio.get_running_loop().time()
-            return state.attempt_number >= self._limits.tries or state.upcoming_sleep >= ends
+            return state.attempt_number >= self._limits.tries or state.upcoming_sleep >= errand.deadline.left
 
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(PassingFault),
             wait=self._delay,
             stop=is_over,
-            sleep=asyncio.sleep,
+            sleep=sleep,
             reraise=True,
         )
         return await retrying(attempt)
@@ -127,20 +139,18 @@ class Fetcher:
         raise ImageError("http_302", f"the URL redirects more than {self._limits.max_redirects} times")
 
     async def _request(self, target: URL, errand: _Errand) -> bytes | URL:
-        """Return the body at `target`, or where it redirects to."""
+        """Return the body at `target`, or where it redirects to. Raises `TimeoutError` at the deadline."""
         host = target.host or ""
-        try:
-            async with (
-                self._pacing.slot(host, errand.deadline, errand.turn_of),
-                self._http.ask(target) as answer,
-            ):
-                if answer.status in _REDIRECTS and (location := answer.headers.get("Location")):
-                    return _redirected(target, location)
-                if not 200 <= answer.status < 300:
-                    self._refuse(answer, host)
-                return await self._body(answer, errand)
-        except (aiohttp.ClientError, HttpProcessingError, OSError, UnicodeError) as error:
-            raise translated(error, host) from error
+        async with self._pacing.slot(host, errand.deadline, errand.turn_of), errand.deadline:
+            try:
+                async with self._http.ask(target) as answer:
+                    if answer.status in _REDIRECTS and (location := answer.headers.get("Location")):
+                        return _redirected(target, location)
+                    if not 200 <= answer.status < 300:
+                        self._refuse(answer, host)
+                    return await self._body(answer, errand)
+            except (aiohttp.ClientError, HttpProcessingError, OSError, UnicodeError) as error:
+                raise translated(error, host) from error
 
     def _refuse(self, answer: Answer, host: str) -> NoReturn:
         """Raise what the status means for the image; let the host rest if it asks for that."""
@@ -156,7 +166,7 @@ class Fetcher:
     async def _body(self, answer: Answer, errand: _Errand) -> bytes:
         async def admit(size: int) -> None:
             if not errand.holding.try_grow(size):
-                with standing_still(errand.deadline):
+                with errand.deadline.standing_still():
                     await errand.holding.grow(size)
 
         try:
@@ -187,7 +197,7 @@ async def open_fetcher(
             connect_seconds=limits.connect_seconds,
             idle_seconds=limits.idle_seconds,
         )
-        yield Fetcher(http, Pacing(limits.per_host, limits.longest_pause_seconds), limits)
+        yield Fetcher(http, Pacing(limits.per_host, limits.at_once, limits.longest_pause_seconds), limits)
 
 
 def _target(url: str) -> URL:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from imagepress import metrics
 from imagepress.blobs import Blobs
@@ -20,10 +20,12 @@ from services.watcher.fetch import Fetcher
 from services.watcher.in_flight import InFlight
 from services.watcher.room import Room
 from services.watcher.tally import Tally
-from services.watcher.turns import Turns
 
 Document = dict[str, Any]
 Result = TypeVar("Result")
+
+QUICK_BYTES: Final = 32 * 1024
+"""Of a photograph that is compressed in about a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,6 @@ class Tools:
     fetcher: Fetcher
     blobs: Blobs
     codec: Codec
-    fetching: Turns
-    compressing: Turns
     bytes_in_flight: Budget
     pixels_in_flight: Room
     max_pixels: int
@@ -77,14 +77,11 @@ async def deliver(
 
     async def make() -> Made:
         async with tools.bytes_in_flight.hold() as holding:
-            async with tools.fetching.place(turn_of):
-                began = perf_counter()
-                data = await tools.fetcher.fetch(url, holding, turn_of)
-                tools.tally.fetch.append(perf_counter() - began)
-            async with tools.compressing.place(turn_of):
-                job = _Job(data, places, request_id, Options(**options), tools)
-                del data
-                return await _in_thread(job, tools)
+            data, seconds = await tools.fetcher.fetch(url, holding, turn_of)
+            tools.tally.fetch.append(seconds)
+            job = _Job(data, places, request_id, Options(**options), tools)
+            del data
+            return await _in_thread(job, turn_of, tools)
 
     made, is_ours = await tools.in_flight.once((request_id, url), make)
     blobs = [made.path(request_id, place) for place in places]
@@ -97,10 +94,10 @@ async def deliver(
     return [_success(blob, made) for blob in blobs]
 
 
-async def _in_thread(job: _Job, tools: Tools) -> Made:
+async def _in_thread(job: _Job, turn_of: str, tools: Tools) -> Made:
     if tools.decoding is not None:
         await tools.decoding()
-    working = tools.codec.run(job.run)
+    working = tools.codec.run(job.run, turn_of, is_quick=len(job.data) <= QUICK_BYTES)
     # Into a folder the thread has stored what it made; an object store is asked afterwards, and may refuse then.
     return await (_stored(working, tools.storing) if tools.blobs.is_local else working)
 

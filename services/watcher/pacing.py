@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
+from services.watcher.deadline import Deadline
 from services.watcher.turns import Turns
 
 # Enough for every host that a process can hear from within a pause; beyond it, memory matters more than manners.
@@ -23,11 +23,14 @@ class _Host:
 
 
 class Pacing:
-    """At most `per_host` slots in use for one host; no slot is given while the host is paused."""
+    """At most `per_host` slots in use for one host, and `at_once` for all; none is given while its host is paused."""
 
-    def __init__(self, per_host: int, longest_pause: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, per_host: int, at_once: int, longest_pause: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Cap pauses at `longest_pause` seconds: a host must not park our work for days."""
         self._per_host = per_host
+        self._places = Turns(at_once)
         self._longest_pause = longest_pause
         self._clock = clock
         self._hosts: dict[str, _Host] = {}
@@ -56,11 +59,11 @@ class Pacing:
         del self._paused_until[host]
         return 0.0
 
-    def slot(self, host: str, deadline: asyncio.Timeout | None = None, turn_of: str = "") -> _Slot:
+    def slot(self, host: str, deadline: Deadline, turn_of: str = "") -> _Slot:
         """Return a context that holds one of the host's slots, waiting for it, and for the end of a pause.
 
-        Batches that wait for the same host are served by turns; `turn_of` says which one asks. `deadline` stands still
-        in the queue, which is our own doing, but not during a pause, which is the host's.
+        Batches that wait for the same thing are served by turns; `turn_of` says which one asks. A pause is the host's
+        own doing, and uses `deadline` up; our queues do not.
         """
         return _Slot(self, host, deadline, turn_of)
 
@@ -76,20 +79,27 @@ class Pacing:
         if not host.users:
             del self._hosts[host.name]
 
-    async def _enter(self, host: _Host, deadline: asyncio.Timeout | None, turn_of: str) -> None:
+    async def _enter(self, host: _Host, deadline: Deadline, turn_of: str) -> None:
         while True:
-            # Everybody sits out the pause outside: a place held meanwhile would stop the clock of those behind.
+            # Everybody sits out the pause outside: a place held meanwhile would be missed by those behind.
             if left := self.pause_left(host.name):
-                await asyncio.sleep(left)
+                async with deadline:
+                    await asyncio.sleep(left)
                 continue  # it may have been prolonged
-            if not host.places.is_full:
-                await host.places.acquire(turn_of)
-                return
-            with standing_still(deadline):
-                await host.places.acquire(turn_of)
+            # The host's first: those who wait for one host must not fill the places of all.
+            await host.places.acquire(turn_of)
+            try:
+                await self._places.acquire(turn_of)
+            except BaseException:
+                host.places.release()
+                raise
             if not self.pause_left(host.name):
                 return
-            host.places.release()
+            self._release(host)
+
+    def _release(self, host: _Host) -> None:
+        self._places.release()
+        host.places.release()
 
     def _forget_pauses(self) -> None:
         """Forget the pauses that are over, and the oldest where that does not help."""
@@ -103,7 +113,7 @@ class _Slot:
 
     __slots__ = ("_deadline", "_host", "_name", "_pacing", "_turn_of")
 
-    def __init__(self, pacing: Pacing, name: str, deadline: asyncio.Timeout | None, turn_of: str) -> None:
+    def __init__(self, pacing: Pacing, name: str, deadline: Deadline, turn_of: str) -> None:
         self._pacing = pacing
         self._name = name
         self._deadline = deadline
@@ -120,21 +130,5 @@ class _Slot:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._host.places.release()
+        self._pacing._release(self._host)
         self._pacing._leave(self._host)
-
-
-@contextmanager
-def standing_still(deadline: asyncio.Timeout | None) -> Iterator[None]:
-    """Stop the clock of `deadline` (None: there is none) while this process itself is the reason for waiting."""
-    when = deadline.when() if deadline else None
-    if deadline is None or when is None:
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    since = loop.time()
-    deadline.reschedule(None)
-    try:
-        yield
-    finally:
-        deadline.reschedule(when + loop.time() - since)

@@ -27,17 +27,12 @@ from services.watcher.loop import Worker
 from services.watcher.quarantine import Isolation
 from services.watcher.room import Room
 from services.watcher.settings import WatcherSettings
-from services.watcher.turns import Turns
 
 log = logs.get(__name__)
 
 SWEEP: Final = b"s"
 WAKE: Final = b"w"
 """What the supervisor writes, a byte a ring: look again from the beginning, or look again."""
-
-CODEC_QUEUE: Final = 3
-"""Images that wait where a codec thread finds them. With one, thread and event loop wait for each other at every small
-image; what waits here is out of its turn: this many are some 15 ms of megapixels."""
 
 READY: Final = b"r"
 """What the worker answers, once, when it begins to claim."""
@@ -55,6 +50,7 @@ async def tools(settings: WatcherSettings) -> AsyncIterator[Tools]:
         total_seconds=settings.fetch_seconds,
         tries=settings.fetch_tries,
         per_host=settings.fetch_per_host,
+        at_once=settings.fetch_concurrency,
     )
     codec = Codec(settings.codec_threads, settings.codec_seconds)
     try:
@@ -63,8 +59,6 @@ async def tools(settings: WatcherSettings) -> AsyncIterator[Tools]:
                 fetcher=fetcher,
                 blobs=Blobs(settings.storage_url),
                 codec=codec,
-                fetching=Turns(settings.fetch_concurrency),
-                compressing=Turns(settings.codec_threads + CODEC_QUEUE),
                 bytes_in_flight=Budget(settings.bytes_in_flight),
                 pixels_in_flight=Room(settings.max_pixels),
                 max_pixels=settings.max_pixels,

@@ -61,7 +61,7 @@ async def fetcher(
 
 async def fetched(opened: Fetcher, url: str) -> bytes:
     async with Budget(4 * LIMIT).hold() as holding:
-        data = await opened.fetch(url, holding)
+        data = (await opened.fetch(url, holding)).data
         assert holding.units >= len(data)
         return data
 
@@ -163,7 +163,7 @@ async def test_fault_that_passes_costs_nothing_but_time(passing: Answer) -> None
     """After one or two failed attempts the image arrives, counted once."""
     async with serve_origin({"/": in_turn(passing, passing, body(IMAGE))}) as origin, fetcher() as opened:
         async with Budget(LIMIT).hold() as holding:
-            assert await opened.fetch(origin.url("/"), holding) == IMAGE
+            assert (await opened.fetch(origin.url("/"), holding)).data == IMAGE
             assert holding.units == len(IMAGE)
         assert origin.count("/") == 3
 
@@ -436,7 +436,7 @@ async def test_waiting_for_memory_does_not_use_up_the_deadline() -> None:
         assert oldest.try_grow(1000)
         asyncio.get_running_loop().call_later(0.4, oldest.give_back)
         async with budget.hold() as holding:
-            assert await opened.fetch(origin.url("/"), holding) == IMAGE
+            assert (await opened.fetch(origin.url("/"), holding)).data == IMAGE
 
 
 @pytest.mark.parametrize("pieces", [14, 18, 24, 30])
@@ -451,7 +451,7 @@ async def test_waiting_for_memory_is_not_the_hosts_silence(pieces: int) -> None:
         assert oldest.try_grow(budget.total - 1)
         asyncio.get_running_loop().call_later(0.5, oldest.give_back)
         async with budget.hold() as holding:
-            assert await opened.fetch(origin.url("/"), holding) == large
+            assert (await opened.fetch(origin.url("/"), holding)).data == large
         assert origin.count("/") == 21
 
 
@@ -488,7 +488,7 @@ async def test_images_larger_than_the_whole_budget_all_arrive() -> None:
 
     async def one(opened: Fetcher, url: str) -> int:
         async with budget.hold() as holding:
-            return len(await opened.fetch(url, holding))
+            return len((await opened.fetch(url, holding)).data)
 
     async with serve_origin(broken_once) as origin, fetcher(per_host=2) as opened, asyncio.timeout(5):
         sizes = await asyncio.gather(*(one(opened, origin.url(path)) for path in broken_once))

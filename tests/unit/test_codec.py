@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from deploy.local.processes import eventually
-from services.watcher.codec import Codec, CodecStuck
+from services.watcher.codec import TOGETHER, WAITING, Codec, CodecStuck
 
 
 class Picture:
@@ -77,6 +77,59 @@ async def test_a_job_whose_caller_has_gone_is_not_begun() -> None:
     await codec.run(lambda: ran.append(3))
     codec.close()
     assert ran == [3]
+
+
+async def test_a_few_quick_jobs_are_told_together() -> None:
+    """The loop is woken once for several quick results, and for the last ones when nothing else waits."""
+    codec, go_on, told = Codec(1, seconds=10), threading.Event(), list[int]()
+    first = asyncio.create_task(codec.run(go_on.wait))
+    await asyncio.sleep(0)
+    quick = [asyncio.create_task(codec.run(partial(int, n), is_quick=True)) for n in range(2 * TOGETHER + 1)]
+    ring = codec._deliver
+
+    def deliver() -> None:
+        told.append(len(codec._done))
+        ring()
+
+    codec._deliver = deliver  # type: ignore[method-assign]
+    await asyncio.sleep(0)
+    go_on.set()
+    threading.Event().wait(0.2)  # the loop is kept from looking meanwhile
+    assert await asyncio.gather(first, *quick) == [True, *range(2 * TOGETHER + 1)]
+    codec.close()
+    assert told[0] >= TOGETHER
+    assert len(told) <= 3
+
+
+async def test_a_result_does_not_wait_for_a_slow_job() -> None:
+    """What is done is told before a job begins that has not promised to be quick."""
+    codec, begin, go_on = Codec(1, seconds=10), threading.Event(), threading.Event()
+    quick = asyncio.create_task(codec.run(begin.wait, is_quick=True))
+    slow = asyncio.create_task(codec.run(go_on.wait))
+    await asyncio.sleep(0)
+    begin.set()
+    assert await asyncio.wait_for(quick, 5)
+    assert not slow.done()
+    go_on.set()
+    assert await slow
+    codec.close()
+
+
+async def test_slow_and_quick_jobs_wait_in_places_of_their_own_by_turns() -> None:
+    """A newcomer's job runs before most of a giant's that came first, and pictures do not keep thumbnails out."""
+    codec, go_on, ran = Codec(1, seconds=10), threading.Event(), list[str]()
+    blocked = asyncio.create_task(codec.run(go_on.wait, "giant"))
+    giants = [asyncio.create_task(codec.run(partial(ran.append, "giant"), "giant")) for _ in range(4 * WAITING)]
+    await asyncio.sleep(0)
+    small = asyncio.create_task(codec.run(partial(ran.append, "small"), "small"))
+    thumbnail = asyncio.create_task(codec.run(partial(ran.append, "thumbnail"), "other", is_quick=True))
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(blocked, *giants, small, thumbnail)
+    codec.close()
+    assert ran[:WAITING] == ["giant"] * WAITING
+    assert ran.index("thumbnail") == WAITING
+    assert ran.index("small") <= WAITING + 2
 
 
 async def test_an_idle_thread_holds_on_to_nothing() -> None:
