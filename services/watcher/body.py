@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from imagepress.errors import PermanentError, TooManyBytes
-from services.watcher.http_get import Answer
+from services.watcher.http_connection import Answer
 
 # zlib's window bits: 15, the largest, plus 32 for "gzip or zlib, look at the header".
 _GZIP_OR_ZLIB: Final = 47
@@ -26,11 +26,11 @@ async def read_capped(answer: Answer, limit: int, admit: Callable[[int], Awaitab
     declared = answer.content_length
     if declared is not None and declared > limit:
         raise TooManyBytes(f"the answer has {declared} bytes; at most {limit} are accepted")
-    encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    encoding = answer.headers.get("content-encoding", "identity").strip().lower()
     inflater = None if encoding in ("identity", "") else _Inflater(encoding)
     pieces: list[bytes] = []
     wire = size = 0
-    while data := await answer.content.readany():
+    while data := await answer.content.read():
         wire += len(data)  # counted as well: empty blocks decode to nothing, for ever
         for piece in (data,) if inflater is None else inflater.steps(data):
             size += len(piece)

@@ -25,7 +25,8 @@ from services.watcher.body import read_capped
 from services.watcher.budget import Holding
 from services.watcher.deadline import Deadline
 from services.watcher.fetch_faults import PassingFault, translated
-from services.watcher.http_get import Answer, HttpGet
+from services.watcher.http_connection import Answer
+from services.watcher.http_get import HttpGet
 from services.watcher.pacing import Pacing
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -144,7 +145,7 @@ class Fetcher:
         async with self._pacing.slot(host, errand.deadline, errand.turn_of), errand.deadline:
             try:
                 async with self._http.ask(target) as answer:
-                    if answer.status in _REDIRECTS and (location := answer.headers.get("Location")):
+                    if answer.status in _REDIRECTS and (location := answer.headers.get("location")):
                         return _redirected(target, location)
                     if not 200 <= answer.status < 300:
                         self._refuse(answer, host)
@@ -158,7 +159,7 @@ class Fetcher:
         error = ImageError(f"http_{status}", f"{host} answered {status} {_phrase(status)}".rstrip())
         if status not in _PASSING_STATUSES:
             raise error
-        seconds = retry_after_seconds(answer.headers.get("Retry-After"), datetime.now(UTC))
+        seconds = retry_after_seconds(answer.headers.get("retry-after"), datetime.now(UTC))
         if status in _PAUSING_STATUSES and seconds:
             self._pacing.pause(host, seconds)
         raise PassingFault(error, host)

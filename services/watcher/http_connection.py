@@ -1,0 +1,293 @@
+"""One connection that GETs are sent over, one after the other; httptools (llhttp, Node's parser) reads the answers.
+
+aiohttp's connector makes it and keeps it; what that wants of a protocol is not documented, and stands together below.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, cast
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+MOST_INTERIM: Final = 8
+"""Early hints and the like that may come before the answer itself."""
+
+MOST_FIELDS: Final = 128
+MOST_FIELD_BYTES: Final = 16 * 1024
+MOST_BARREN_BYTES: Final = 64 * 1024
+"""What may come without a head being complete, or without a byte of the body: endless heads, trailers, blank lines."""
+
+BUFFER_BYTES: Final = 128 * 1024
+"""Of a body that nobody reads yet, as much may arrive before the host has to wait, and what one read brings."""
+
+# The fields that anybody asks for. Of several by one name the first one counts.
+_KEPT: Final = frozenset({b"content-length", b"content-encoding", b"transfer-encoding", b"location", b"retry-after"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer whose body is yet to be read."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By name, in lower case: those that matter here."""
+    content: HttpConnection
+
+    @property
+    def content_length(self) -> int | None:
+        """The body's length in bytes as declared, None where it was not."""
+        declared = self.headers.get("content-length")
+        return None if declared is None else int(declared)
+
+
+class HttpConnection(asyncio.Protocol):
+    """`ask`, then `read` until the end. Who leaves before the end, or was told to, leaves it to be closed."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait to be connected."""
+        self._loop = loop
+        self._parser = HttpResponseParser(self)
+        # What browsers forgive, and aiohttp's own client does.
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+        )
+        self._closed: asyncio.Future[None] | None = None
+        self._is_lost = False
+        self._is_spent = False
+        """Whether no other answer may come over it."""
+        self._is_complete = True
+        self._waiter: asyncio.Future[None] | None = None
+        self._heard = 0.0
+        self._idle_seconds = 0.0
+        self._idle: asyncio.TimerHandle | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._error: Exception | None = None
+        self._status = 0
+        """Of the answer itself; 0 until its head is complete."""
+        self._headers: dict[bytes, bytes] = {}
+        self._fields = self._interim = self._barren = self._waiting_bytes = 0
+        self._pieces: list[bytes] = []
+        """Of the body, from one read of the socket."""
+        self._chunks: deque[bytes] = deque()
+        self._is_paused = False
+
+    # What an exchange asks for.
+
+    async def ask(self, request: bytes, idle_seconds: float) -> Answer:
+        """Send a GET; return its answer, the first that is not interim (RFC 9110, section 15.2).
+
+        `idle_seconds` may pass without a byte, here and in `read`. Raises aiohttp's `ClientError` and
+        `HttpProcessingError`, and `SocketTimeoutError`.
+        """
+        transport = self.transport
+        # What came while nobody had asked for anything is no answer to this.
+        if transport is None or transport.is_closing() or self._is_spent:
+            raise aiohttp.ServerDisconnectedError
+        self._reset()
+        self._is_complete = False
+        self._idle_seconds = idle_seconds
+        self._is_heard()
+        transport.write(request)
+        while not self._status:
+            await self._more()
+        headers = {name.decode(): value.decode("utf-8", "surrogateescape") for name, value in self._headers.items()}
+        return Answer(self._status, headers, self)
+
+    async def read(self) -> bytes:
+        """Return what has come of the body, waiting where there is nothing; empty at its end. Raises like `ask`."""
+        while not self._chunks:
+            if self._is_complete:
+                return b""
+            await self._more()
+        chunk = self._chunks.popleft()
+        self._waiting_bytes -= len(chunk)
+        if self._is_paused and self._waiting_bytes < BUFFER_BYTES and self.transport is not None:
+            self._is_paused = False
+            self._is_heard()
+            self.transport.resume_reading()
+        return chunk
+
+    async def _more(self) -> None:
+        """Wait until something has come."""
+        if self._error is not None:
+            raise self._error
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, error: Exception) -> None:
+        if self._error is None and not self._is_complete:
+            self._error = error
+        self._is_spent = True
+        self._wake()
+
+    # Silence. One timer for all requests: to set one anew at each costs more than to look whether it was right.
+
+    def _is_heard(self) -> None:
+        self._heard = self._loop.time()
+        if self._idle is None:
+            self._idle = self._loop.call_later(self._idle_seconds, self._look)
+
+    def _look(self) -> None:
+        self._idle = None
+        if self._is_complete or self._is_lost or self._is_paused:
+            return
+        left = self._heard + self._idle_seconds - self._loop.time()
+        if left > 0:
+            self._idle = self._loop.call_later(left, self._look)
+        else:
+            self._fail(aiohttp.SocketTimeoutError("nothing has come for a while"))
+
+    # What comes, as the event loop tells it.
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, an answer or a piece of one."""
+        if self._is_complete:
+            self._is_spent = True
+            self._hang_up()
+            return
+        self._heard = self._loop.time()
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self._is_spent = self._is_complete = True
+        except HttpParserError as error:
+            self._is_complete = False  # more than was asked for: then who knows what of it is the answer
+            self._fail(HttpProcessingError(message=str(error)))
+            self._hang_up()
+        self._count(len(data))
+        self._wake()
+
+    def _count(self, received: int) -> None:
+        """Bound what waits, and what is neither head nor body."""
+        if self._pieces:
+            chunk = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            self._pieces = []
+            self._chunks.append(chunk)
+            self._waiting_bytes += len(chunk)
+            self._barren = 0
+            if self._waiting_bytes > BUFFER_BYTES and not self._is_complete and self.transport is not None:
+                self._is_paused = True
+                self.transport.pause_reading()
+        elif not self._is_complete:
+            self._barren += received
+            if self._barren > MOST_BARREN_BYTES:
+                self._fail(HttpProcessingError(message="a head, or something between, without end"))
+                self._hang_up()
+
+    # What comes, as the parser tells it.
+
+    def on_message_begin(self) -> None:
+        """Refuse an answer that nobody asked for, and interim ones without end."""
+        if self._is_complete:
+            raise HttpProcessingError(message="more than was asked for")
+        self._interim += 1
+        if self._interim > 1 + MOST_INTERIM:
+            raise HttpProcessingError(message="interim answers without end")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep what matters of the head; trailers do not."""
+        self._fields += 1
+        if self._fields > MOST_FIELDS or len(name) + len(value) > MOST_FIELD_BYTES:
+            raise HttpProcessingError(message="too many header fields, or too long ones")
+        name = name.lower()
+        if name in _KEPT and not self._status:
+            self._headers.setdefault(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is there, of the answer itself or of an interim one."""
+        status = self._parser.get_status_code()
+        if 100 <= status < 200 and status != 101:
+            self._headers.clear()
+        else:
+            self._status = status
+
+    def on_body(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        self._pieces.append(data)
+
+    def on_message_complete(self) -> None:
+        """The answer is complete, unless it was an interim one."""
+        if self._status:
+            self._is_complete = True
+            self._is_spent = self._is_spent or not self._parser.should_keep_alive()
+
+    def _ends_with_the_connection(self) -> bool:
+        return bool(self._status) and not self._headers.keys() & {b"content-length", b"transfer-encoding"}
+
+    # What aiohttp's connector asks of its protocols.
+
+    transport: asyncio.Transport | None = None
+
+    @property
+    def should_close(self) -> bool:
+        """Whether no other request may be sent over it."""
+        return self._is_spent or self._is_lost or self._is_paused or not self._is_complete
+
+    @property
+    def closed(self) -> asyncio.Future[None] | None:
+        """What is done once the connection is closed; None where it was closed before anybody asked."""
+        if self._closed is None and not self._is_lost:
+            self._closed = self._loop.create_future()
+        return self._closed
+
+    def is_connected(self) -> bool:
+        """Return whether it is open."""
+        return self.transport is not None and not self.transport.is_closing()
+
+    def close(self) -> None:
+        """Close it, letting TLS say goodbye; nobody reads from it any more."""
+        self._hang_up()
+        self._forget()
+
+    def abort(self) -> None:
+        """Close it at once; nobody reads from it any more."""
+        if self.transport is not None:
+            self.transport.abort()
+        self._forget()
+
+    def _hang_up(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+    def _forget(self) -> None:
+        """Hold on to nothing, an error's traceback least of all: it leads back here."""
+        self.transport = None
+        self._error = None
+        self._chunks.clear()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Be connected."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End what is under way: well, if its end is that of the connection."""
+        self._is_lost = True
+        self.transport = None
+        del self._parser  # which leads back here, too
+        if self._idle is not None:
+            self._idle.cancel()
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
+        if exc is None and self._ends_with_the_connection():
+            self._is_complete = True
+        if isinstance(exc, OSError):
+            self._fail(aiohttp.ClientOSError(*exc.args))
+        elif self._status:
+            self._fail(aiohttp.ClientPayloadError("the body is not complete"))
+        else:
+            self._fail(aiohttp.ServerDisconnectedError())
