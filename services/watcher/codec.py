@@ -21,10 +21,10 @@ Result = TypeVar("Result")
 WAITING: Final = 3
 """Jobs that wait where a thread finds them: what waits here is out of its turn. These are some 15 ms of megapixels."""
 
-QUICK_WAITING: Final = 16
+QUICK_WAITING: Final = 32
 """The same for quick jobs, of a millisecond at most. With fewer, thread and loop wait for each other at every one."""
 
-TOGETHER: Final = 8
+TOGETHER: Final = 16
 """Quick jobs of which the loop is told at once: to be woken for each costs it a tenth of a small image's time."""
 
 LOOKS: Final = 10
