@@ -1,7 +1,4 @@
-"""One connection that GETs are sent over, one after the other; httptools (llhttp, Node's parser) reads the answers.
-
-aiohttp's connector makes it and keeps it; what that wants of a protocol is not documented, and stands together below.
-"""
+"""One connection that GETs are sent over, one after the other; httptools (llhttp, Node's parser) reads the answers."""
 
 from __future__ import annotations
 
@@ -9,24 +6,30 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from services.watcher.pooled_protocol import PooledProtocol
+from services.watcher.silence import Silence
 
 MOST_INTERIM: Final = 8
 """Early hints and the like that may come before the answer itself."""
 
 MOST_FIELDS: Final = 128
 MOST_FIELD_BYTES: Final = 16 * 1024
+MOST_DIGITS: Final = 20
+"""Of a declared length: more would make the image too large in any case, or `int` refuse."""
+
 MOST_BARREN_BYTES: Final = 64 * 1024
 """What may come without a head being complete, or without a byte of the body: endless heads, trailers, blank lines."""
 
 BUFFER_BYTES: Final = 128 * 1024
 """Of a body that nobody reads yet, as much may arrive before the host has to wait, and what one read brings."""
 
-# The fields that anybody asks for. Of several by one name the first one counts.
+# The fields that anybody asks for. Of several by one name the last one counts.
 _KEPT: Final = frozenset({b"content-length", b"content-encoding", b"transfer-encoding", b"location", b"retry-after"})
 
 
@@ -46,26 +49,23 @@ class Answer:
         return None if declared is None else int(declared)
 
 
-class HttpConnection(asyncio.Protocol):
+class HttpConnection(PooledProtocol):
     """`ask`, then `read` until the end. Who leaves before the end, or was told to, leaves it to be closed."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wait to be connected."""
-        self._loop = loop
+        super().__init__(loop)
         self._parser = HttpResponseParser(self)
         # What browsers forgive, and aiohttp's own client does.
         self._parser.set_dangerous_leniencies(
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
-        self._closed: asyncio.Future[None] | None = None
-        self._is_lost = False
         self._is_spent = False
         """Whether no other answer may come over it."""
         self._is_complete = True
         self._waiter: asyncio.Future[None] | None = None
-        self._heard = 0.0
         self._idle_seconds = 0.0
-        self._idle: asyncio.TimerHandle | None = None
+        self._silence = Silence(loop, self._has_fallen_silent)
         self._reset()
 
     def _reset(self) -> None:
@@ -73,6 +73,8 @@ class HttpConnection(asyncio.Protocol):
         self._status = 0
         """Of the answer itself; 0 until its head is complete."""
         self._headers: dict[bytes, bytes] = {}
+        self._is_framed = True
+        """Whether the answer says where it ends; else its end is that of the connection."""
         self._fields = self._interim = self._barren = self._waiting_bytes = 0
         self._pieces: list[bytes] = []
         """Of the body, from one read of the socket."""
@@ -94,7 +96,7 @@ class HttpConnection(asyncio.Protocol):
         self._reset()
         self._is_complete = False
         self._idle_seconds = idle_seconds
-        self._is_heard()
+        self._silence.begin(idle_seconds)
         transport.write(request)
         while not self._status:
             await self._more()
@@ -111,7 +113,7 @@ class HttpConnection(asyncio.Protocol):
         self._waiting_bytes -= len(chunk)
         if self._is_paused and self._waiting_bytes < BUFFER_BYTES and self.transport is not None:
             self._is_paused = False
-            self._is_heard()
+            self._silence.begin(self._idle_seconds)
             self.transport.resume_reading()
         return chunk
 
@@ -129,28 +131,19 @@ class HttpConnection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def _end(self) -> None:
+        """All is here: from now on whoever reads takes the time."""
+        self._is_complete = True
+        self._silence.end()
+
+    def _has_fallen_silent(self) -> None:
+        self._fail(aiohttp.SocketTimeoutError("nothing has come for a while"))
+
     def _fail(self, error: Exception) -> None:
         if self._error is None and not self._is_complete:
             self._error = error
         self._is_spent = True
         self._wake()
-
-    # Silence. One timer for all requests: to set one anew at each costs more than to look whether it was right.
-
-    def _is_heard(self) -> None:
-        self._heard = self._loop.time()
-        if self._idle is None:
-            self._idle = self._loop.call_later(self._idle_seconds, self._look)
-
-    def _look(self) -> None:
-        self._idle = None
-        if self._is_complete or self._is_lost or self._is_paused:
-            return
-        left = self._heard + self._idle_seconds - self._loop.time()
-        if left > 0:
-            self._idle = self._loop.call_later(left, self._look)
-        else:
-            self._fail(aiohttp.SocketTimeoutError("nothing has come for a while"))
 
     # What comes, as the event loop tells it.
 
@@ -158,17 +151,18 @@ class HttpConnection(asyncio.Protocol):
         """Read on, an answer or a piece of one."""
         if self._is_complete:
             self._is_spent = True
-            self._hang_up()
+            self.hang_up()
             return
-        self._heard = self._loop.time()
+        self._silence.heard()
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
-            self._is_spent = self._is_complete = True
+            self._is_spent = True
+            self._end()
         except HttpParserError as error:
             self._is_complete = False  # more than was asked for: then who knows what of it is the answer
             self._fail(HttpProcessingError(message=str(error)))
-            self._hang_up()
+            self.hang_up()
         self._count(len(data))
         self._wake()
 
@@ -182,12 +176,13 @@ class HttpConnection(asyncio.Protocol):
             self._barren = 0
             if self._waiting_bytes > BUFFER_BYTES and not self._is_complete and self.transport is not None:
                 self._is_paused = True
+                self._silence.end()
                 self.transport.pause_reading()
         elif not self._is_complete:
             self._barren += received
             if self._barren > MOST_BARREN_BYTES:
                 self._fail(HttpProcessingError(message="a head, or something between, without end"))
-                self._hang_up()
+                self.hang_up()
 
     # What comes, as the parser tells it.
 
@@ -204,17 +199,22 @@ class HttpConnection(asyncio.Protocol):
         self._fields += 1
         if self._fields > MOST_FIELDS or len(name) + len(value) > MOST_FIELD_BYTES:
             raise HttpProcessingError(message="too many header fields, or too long ones")
-        name = name.lower()
+        name = name.strip().lower()  # llhttp heeds, and hands over, a name with a space behind it
         if name in _KEPT and not self._status:
-            self._headers.setdefault(name, value)
+            self._headers[name] = value.strip()
 
     def on_headers_complete(self) -> None:
         """The head is there, of the answer itself or of an interim one."""
         status = self._parser.get_status_code()
         if 100 <= status < 200 and status != 101:
             self._headers.clear()
-        else:
-            self._status = status
+            return
+        declared = self._headers.get(b"content-length")
+        if status < 100 or (declared is not None and len(declared) > MOST_DIGITS):
+            raise HttpProcessingError(message="a status or a length that makes no sense")
+        self._status = status
+        coding = self._headers.get(b"transfer-encoding", b"").lower()
+        self._is_framed = declared is not None or coding.endswith(b"chunked")
 
     def on_body(self, data: bytes) -> None:
         """Take a piece of the body."""
@@ -223,68 +223,28 @@ class HttpConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The answer is complete, unless it was an interim one."""
         if self._status:
-            self._is_complete = True
+            self._end()
             self._is_spent = self._is_spent or not self._parser.should_keep_alive()
 
-    def _ends_with_the_connection(self) -> bool:
-        return bool(self._status) and not self._headers.keys() & {b"content-length", b"transfer-encoding"}
-
-    # What aiohttp's connector asks of its protocols.
-
-    transport: asyncio.Transport | None = None
+    # What its pool asks and tells.
 
     @property
     def should_close(self) -> bool:
         """Whether no other request may be sent over it."""
-        return self._is_spent or self._is_lost or self._is_paused or not self._is_complete
+        return self._is_spent or self.is_lost or self._is_paused or not self._is_complete
 
-    @property
-    def closed(self) -> asyncio.Future[None] | None:
-        """What is done once the connection is closed; None where it was closed before anybody asked."""
-        if self._closed is None and not self._is_lost:
-            self._closed = self._loop.create_future()
-        return self._closed
-
-    def is_connected(self) -> bool:
-        """Return whether it is open."""
-        return self.transport is not None and not self.transport.is_closing()
-
-    def close(self) -> None:
-        """Close it, letting TLS say goodbye; nobody reads from it any more."""
-        self._hang_up()
-        self._forget()
-
-    def abort(self) -> None:
-        """Close it at once; nobody reads from it any more."""
-        if self.transport is not None:
-            self.transport.abort()
-        self._forget()
-
-    def _hang_up(self) -> None:
-        if self.transport is not None:
-            self.transport.close()
-
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """Hold on to nothing, an error's traceback least of all: it leads back here."""
-        self.transport = None
         self._error = None
         self._chunks.clear()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Be connected."""
-        self.transport = cast("asyncio.Transport", transport)
-
     def connection_lost(self, exc: Exception | None) -> None:
         """End what is under way: well, if its end is that of the connection."""
-        self._is_lost = True
-        self.transport = None
+        super().connection_lost(exc)
         del self._parser  # which leads back here, too
-        if self._idle is not None:
-            self._idle.cancel()
-        if self._closed is not None and not self._closed.done():
-            self._closed.set_result(None)
-        if exc is None and self._ends_with_the_connection():
-            self._is_complete = True
+        self._silence.close()
+        if exc is None and self._status and not self._is_framed:
+            self._end()
         if isinstance(exc, OSError):
             self._fail(aiohttp.ClientOSError(*exc.args))
         elif self._status:

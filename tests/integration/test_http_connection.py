@@ -25,7 +25,7 @@ LOOPBACK = AddressPolicy(parse_networks("127.0.0.0/8"), parse_ports("1024-65535"
 async def serving(*answers: bytes, pause: float = 0.0, stays: bool = True) -> AsyncIterator[tuple[URL, list[int]]]:
     """Send the next of `answers` at each request, whoever asks; yield the address and how often was connected.
 
-    Lines of an answer that is a list come with pauses between. With `stays` the connection is left open after it.
+    At `<pause>` within an answer there is one. With `stays` the connection is left open after it.
     """
     left, connections = list(answers), list[int]()
 
@@ -101,16 +101,22 @@ async def test_the_connection_is_not_kept_where_the_host_will_close_it(answer: b
         assert len(connections) == 2
 
 
-async def test_a_body_without_a_length_ends_with_the_connection() -> None:
+@pytest.mark.parametrize("field", [b"", b"Transfer-Encoding: identity\r\n"], ids=["none", "identity"])
+async def test_a_body_without_a_length_ends_with_the_connection(field: bytes) -> None:
     """As HTTP/1.0 did it; nothing is missing then."""
-    async with serving(OK + b"\r\nab<pause>c", pause=0.01, stays=False) as (url, _), asking() as http:
+    async with serving(OK + field + b"\r\nab<pause>c", pause=0.01, stays=False) as (url, _), asking() as http:
         assert await got(http, url) == (200, b"abc")
 
 
 @pytest.mark.parametrize(
     "answer",
-    [OK + b"Content-Length: 4\r\n\r\nabc", OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"],
-    ids=["length", "chunks"],
+    [
+        OK + b"Content-Length: 4\r\n\r\nabc",
+        OK + b"Content-Length : 4\r\n\r\nabc",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        OK + b"Transfer-Encoding : gzip\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    ],
+    ids=["length", "spaced length", "chunks", "spaced chunks"],
 )
 async def test_a_body_that_is_cut_short_is_not_taken_for_a_whole_one(answer: bytes) -> None:
     """A connection that closes before the declared end leaves an error behind, after what had come."""
@@ -130,6 +136,8 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
         OK + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
         OK + b"Content-Length: -3\r\n\r\nabc",
         OK + b"Content-Length: 99999999999999999999\r\n\r\nabc",
+        OK + b"Content-Length: " + b"0" * 5000 + b"3\r\n\r\nabc",
+        b"HTTP/1.1 000 X\r\n\r\n" + b"x" * 500_000,
         OK + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
         CHUNKED + b"g\r\n",
         CHUNKED + b"ffffffffffffffffff\r\n",
@@ -144,7 +152,19 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
         b"HTTP/1.1 100 Continue\r\n\r\n" * 9 + OK + b"Content-Length: 0\r\n\r\n",
     ],
     ids=[
-        *("no status", "no HTTP", "two lengths", "negative", "huge", "both", "no chunk", "huge chunk", "fields"),
+        *(
+            "no status",
+            "no HTTP",
+            "two lengths",
+            "negative",
+            "huge",
+            "zeros",
+            "status 0",
+            "both",
+            "no chunk",
+            "huge chunk",
+            "fields",
+        ),
         *("long field", "endless value", "endless name", "blank lines", "trailer", "extension", "flood", "nine"),
     ],
 )
