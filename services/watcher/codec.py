@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
@@ -22,7 +23,7 @@ WAITING: Final = 3
 """Jobs that wait where a thread finds them: what waits here is out of its turn. These are some 15 ms of megapixels."""
 
 QUICK_WAITING: Final = 32
-"""The same for quick jobs, of a millisecond at most. With fewer, thread and loop wait for each other at every one."""
+"""The same for quick jobs, of about a millisecond. With fewer, thread and loop wait for each other at every one."""
 
 TOGETHER: Final = 16
 """Quick jobs of which the loop is told at once: to be woken for each costs it a tenth of a small image's time."""
@@ -59,17 +60,20 @@ class Codec:
         self._working: list[_Job | None] = [None] * threads
         self._done: deque[_Job] = deque()
         self._rung = False
+        self._is_stuck = False
         for number in range(threads):
             # Daemons: one that is stuck must not keep the process alive.
             threading.Thread(target=self._work, args=(number,), name=f"codec_{number}", daemon=True).start()
         self._look_after()
 
     async def run(self, work: Callable[[], Result], turn_of: str = "", *, is_quick: bool = False) -> Result:
-        """Return what `work` returns, done by a thread; raises what it raises, or `CodecStuck`.
+        """Return what `work` returns, done by a thread; raises what it raises, or `CodecStuck`: it is, or another.
 
         `turn_of` says which batch asks. `is_quick` promises that it takes about a millisecond: results wait for it.
         """
         async with (self._quick_places if is_quick else self._places).place(turn_of):
+            if self._is_stuck:
+                raise self._stuck()
             job = _Job(work, self._loop.create_future(), is_quick)
             self._waiting.put(job)
             result: Result = await job.future
@@ -129,9 +133,20 @@ class Codec:
                 job.future.set_exception(job.error)
 
     def _look_after(self) -> None:
-        """Give up on jobs that have taken too long, and look again later."""
+        """Look later again, unless a job has taken too long: then nothing will come of any, and nothing is begun."""
+        self._deliver()
         latest = self._loop.time() - self._seconds
-        for job in self._working:
-            if job is not None and job.started < latest and not job.future.done():
-                job.future.set_exception(CodecStuck(f"a decoder has not come back for {self._seconds:g} s"))
-        self._next_look = self._loop.call_later(self._seconds / LOOKS, self._look_after)
+        stuck = [job for job in self._working if job is not None and job.started < latest]
+        if not stuck:
+            self._next_look = self._loop.call_later(self._seconds / LOOKS, self._look_after)
+            return
+        self._is_stuck = True
+        with suppress(Empty):
+            while (job := self._waiting.get_nowait()) is not None:
+                stuck.append(job)
+        for job in stuck:
+            if not job.future.done():  # else its caller has gone meanwhile
+                job.future.set_exception(self._stuck())
+
+    def _stuck(self) -> CodecStuck:
+        return CodecStuck(f"a decoder has not come back for {self._seconds:g} s")

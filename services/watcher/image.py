@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from imagepress import metrics
 from imagepress.blobs import Blobs
@@ -15,7 +15,7 @@ from imagepress.errors import ImageError, StorageUnavailable
 from imagepress.retry import Trouble
 from services.watcher.budget import Budget
 from services.watcher.codec import Codec
-from services.watcher.compress import Compressed, Options, compress
+from services.watcher.compress import Compressed, Options, compress, is_quick
 from services.watcher.fetch import Fetcher
 from services.watcher.in_flight import InFlight
 from services.watcher.room import Room
@@ -23,9 +23,6 @@ from services.watcher.tally import Tally
 
 Document = dict[str, Any]
 Result = TypeVar("Result")
-
-QUICK_BYTES: Final = 32 * 1024
-"""Of a photograph that is compressed in about a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,7 @@ async def deliver(
 async def _in_thread(job: _Job, turn_of: str, tools: Tools) -> Made:
     if tools.decoding is not None:
         await tools.decoding()
-    working = tools.codec.run(job.run, turn_of, is_quick=len(job.data) <= QUICK_BYTES)
+    working = tools.codec.run(job.run, turn_of, is_quick=is_quick(job.data, job.options))
     # Into a folder the thread has stored what it made; an object store is asked afterwards, and may refuse then.
     return await (_stored(working, tools.storing) if tools.blobs.is_local else working)
 

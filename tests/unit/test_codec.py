@@ -56,6 +56,35 @@ async def test_a_job_that_does_not_come_back_is_said_to_be_stuck() -> None:
     codec.close()
 
 
+async def test_nothing_is_begun_behind_a_job_that_does_not_come_back() -> None:
+    """Who waits for the stuck thread is told, although the caller of the stuck job has gone; so is who comes later."""
+    codec, never = Codec(1, seconds=0.2), threading.Event()
+    first = asyncio.create_task(codec.run(never.wait))
+    await asyncio.sleep(0.02)
+    first.cancel()
+    behind = asyncio.create_task(codec.run(lambda: 1))
+    with pytest.raises(CodecStuck):
+        await asyncio.wait_for(behind, 5)
+    with pytest.raises(CodecStuck):
+        await codec.run(lambda: 1)
+    never.set()
+    codec.close()
+
+
+async def test_what_was_done_before_a_job_got_stuck_is_told() -> None:
+    """Results that were to be told together with a quick job's are told without it."""
+    codec, begin, never = Codec(1, seconds=0.2), threading.Event(), threading.Event()
+    done = asyncio.create_task(codec.run(begin.wait, is_quick=True))
+    stuck = asyncio.create_task(codec.run(never.wait, is_quick=True))
+    await asyncio.sleep(0)
+    begin.set()
+    assert await asyncio.wait_for(done, 5)
+    with pytest.raises(CodecStuck):
+        await stuck
+    never.set()
+    codec.close()
+
+
 async def test_time_spent_waiting_for_a_thread_does_not_count() -> None:
     """A job behind a long one is not stuck: its time begins when a thread takes it up."""
     codec, go_on = Codec(1, seconds=0.3), threading.Event()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import turbo
-from .engine import compress, tune_allocator
+from .engine import compress, is_quick, tune_allocator
 from .model import Compressed, Options
 
-__all__ = ["Compressed", "Options", "compress", "tune_allocator", "turbo"]
+__all__ = ["Compressed", "Options", "compress", "is_quick", "tune_allocator", "turbo"]

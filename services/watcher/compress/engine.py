@@ -38,6 +38,9 @@ _BLOCKS: Final = 64
 # Above this many pixels (32 MB a copy) the kept blocks weigh more than the faults that they save.
 _LARGE: Final = 8_000_000
 
+QUICK_PIXELS, QUICK_BYTES = 200_000, 64 * 1024
+"""A photograph of so many takes about a millisecond, or two where Pillow has to turn it."""
+
 Room = Callable[[int], AbstractContextManager[object]]
 
 
@@ -68,6 +71,12 @@ def compress(data: bytes, options: Options, *, max_pixels: int, room: Room = nul
     original = kept(pressed.source, data) if pressed.untouched and len(pressed.data) > len(data) else None
     extension, content_type = _KINDS[options.format.upper() if original is None else pressed.source]
     return Compressed(original or pressed.data, extension, content_type, *pressed.size, original is not None)
+
+
+def is_quick(data: bytes, options: Options) -> bool:
+    """Return whether `compress` is done in a moment: for a small photograph that becomes a JPEG, by its header."""
+    header = jpeg_header(data) if options.format == "jpeg" and len(data) <= QUICK_BYTES else None
+    return header is not None and math.prod(header.size) <= QUICK_PIXELS
 
 
 @dataclass(frozen=True, slots=True)
