@@ -26,7 +26,7 @@ images = Counter("imagepress_images_total", "Images that ended, by outcome and e
 image_bytes = Counter("imagepress_image_bytes_total", "Bytes fetched and stored", ["direction"])
 stage_seconds = Histogram(
     "imagepress_stage_seconds",
-    "Seconds an image spent in each stage",
+    "Seconds an image spent in each stage; fetch: what its hosts took, without our queues",
     ["stage"],
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )

@@ -12,7 +12,7 @@ FIRST_BATCH_IMAGES: Final = 4
 """Images in the first batch; sizes double from here, so that a small upload spreads over many watchers at once."""
 
 TURN_IMAGES: Final = 64
-"""Images that count as one turn among uploads: a larger batch counts as several."""
+"""Up to this sizes double. So many images count as one turn among uploads: a larger batch counts as several."""
 
 LARGE_SHARE: Final = 16
 """A batch of more than `TURN_IMAGES` is at most this part of the images before it. A large upload costs the database

@@ -172,5 +172,5 @@ async def batches_of(
     fields = {"rows": 1, "status": 1, "run": 1}
     with translated():
         # Few at a time: a batch may be a megabyte, and the reader of a large status may be slow.
-        async for batch in database.batches.find(wanted, fields).sort("_id", 1).batch_size(16):
+        async for batch in database.batches.find(wanted, fields).sort("_id", 1).batch_size(4):
             yield batch

@@ -35,8 +35,11 @@ QUARANTINE_AFTER: Final = 2
 LOOK_BACK_SECONDS: Final = 0.25
 """How often at most a wake-up makes claims start from the lowest turn: wading through what was claimed costs time."""
 
-TURNS_AHEAD: Final = 4
-"""A newcomer has one of the lowest turns; looking no further never reads through a giant."""
+TURNS_AHEAD: Final = 16
+"""A newcomer has one of the lowest turns; looking no further than four batches of 256 never reads through a giant."""
+
+AHEAD: Final = 64
+"""Images in hand below which the next batch is claimed: they keep a process busy for as long as that takes."""
 
 Isolate = Callable[[Claimed], Awaitable[None]]
 """Runs a suspected batch in a process of its own."""
@@ -111,7 +114,7 @@ class Worker:
     async def _claim(self) -> Claimed | None:
         """Take the next batch into free capacity; beyond it, there is room for a request that is not in hand yet."""
         in_hand = [held.run.left for held in self._held.values()]
-        capacity = self._settings.fetch_concurrency
+        capacity = max(AHEAD, self._settings.fetch_concurrency)
         if sum(in_hand) < capacity and self._maybe_more:
             return await self._claim_next()
         # The largest batch may be of any size: it takes no newcomer's room.

@@ -1,6 +1,6 @@
 """A few places that many batches share fairly: whoever waits longest within its batch, and the batches by turns.
 
-With a plain semaphore the four images of a small upload would wait behind the sixty-four of a giant's batch.
+With a plain semaphore the four images of a small upload would wait behind the hundreds of a giant's batch.
 """
 
 from __future__ import annotations
@@ -21,11 +21,6 @@ class Turns:
     def place(self, key: str) -> _Place:
         """Return a context that holds a place, waiting for the turn of `key`."""
         return _Place(self, key)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether one would have to wait."""
-        return not self._free
 
     async def acquire(self, key: str) -> None:
         """Take a place, waiting for the turn of `key`; `release` gives it back."""

@@ -51,6 +51,7 @@ async def tools(settings: WatcherSettings) -> AsyncIterator[Tools]:
         tries=settings.fetch_tries,
         per_host=settings.fetch_per_host,
         at_once=settings.fetch_concurrency,
+        connections=max(FetchLimits.connections, settings.fetch_concurrency),
     )
     codec = Codec(settings.codec_threads, settings.codec_seconds)
     try:

@@ -29,7 +29,7 @@ EXAMPLES: Final = 40
 def claiming(make_settings: MakeSettings, tmp_path: Path) -> Iterator[type[Claiming]]:
     """The machine, bound to this test's database."""
     ingest = make_settings(IngestSettings, batch_images=4)
-    watcher = make_settings(WatcherSettings, batch_images=4, storage_url=f"file://{tmp_path}")
+    watcher = make_settings(WatcherSettings, fetch_concurrency=4, storage_url=f"file://{tmp_path}")
     with asyncio.Runner() as runner:
         opening = connected(ingest)
         world = World(runner, runner.run(opening.__aenter__()), ingest, watcher)

@@ -159,6 +159,40 @@ async def test_a_full_worker_has_room_for_a_newcomer(database: Database, make_se
         gate.set()
 
 
+async def test_a_newcomer_is_found_beyond_the_batches_that_other_workers_hold(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """The largest batches of a giant take four turns each; three other workers hold one, and begin later ones."""
+    gate = asyncio.Event()
+    ingest = make_settings(IngestSettings, batch_images=16)
+    settings = make_settings(WatcherSettings, sweep_seconds=600)
+    slow = origins.held(gate, origins.body(photo(1)))
+    async with (
+        serve_origin({f"/{n}": slow for n in range(200)}) as giants,
+        serve_origin({"/small": origins.body(photo(2))}, host="127.0.0.2") as smalls,
+        _worker(database, settings) as worker,
+    ):
+        giant = await accepted(database, ingest, [giants.url(f"/{n}") for n in range(200)])
+        worker.wake(sweep=False)
+
+        async def busy() -> bool:
+            return await database.batches.count_documents({"status": BatchStatus.PROCESSING}) >= 6
+
+        await eventually(busy)
+        # As if each batch had 256 images, and three others had just claimed one.
+        left = {"request_id": giant, "status": BatchStatus.PENDING}
+        last = worker._last_turn
+        pending = [row["_id"] async for row in database.batches.find(left, {"_id": 1}).sort("turn", 1)]
+        for place, batch in enumerate(pending, 1):
+            await database.batches.update_one({"_id": batch}, {"$set": {"turn": last + 4 * place}})
+        for _ in range(3):
+            assert await queries.claim_batch(database, worker="other", seconds=60, from_turn=0)
+        small = await accepted(database, ingest, [smalls.url("/small", "127.0.0.2")])
+        worker.wake(sweep=True)
+        await eventually(_has_ended(database, small), 10)
+        gate.set()
+
+
 async def test_a_url_in_several_batches_of_a_request_is_fetched_once(
     database: Database, make_settings: MakeSettings
 ) -> None:

@@ -175,7 +175,7 @@ async def test_who_gives_up_in_either_queue_takes_no_place_along() -> None:
     assert entered == ["a"]
     assert len(pacing) == 0
     async with pacing.slot("b", Deadline(60)):
-        assert pacing._places.is_full
+        assert pacing._places._free == 0
 
 
 async def test_a_pause_that_comes_in_the_queue_is_heeded() -> None:
