@@ -111,10 +111,10 @@ class HttpConnection(PooledProtocol):
             await self._more()
         chunk = self._chunks.popleft()
         self._waiting_bytes -= len(chunk)
-        if self._is_paused and self._waiting_bytes < BUFFER_BYTES and self.transport is not None:
+        if self._is_paused and self._waiting_bytes < BUFFER_BYTES:
             self._is_paused = False
             self._silence.begin(self._idle_seconds)
-            self.transport.resume_reading()
+            self.resume_reading()
         return chunk
 
     async def _more(self) -> None:
@@ -174,10 +174,10 @@ class HttpConnection(PooledProtocol):
             self._chunks.append(chunk)
             self._waiting_bytes += len(chunk)
             self._barren = 0
-            if self._waiting_bytes > BUFFER_BYTES and not self._is_complete and self.transport is not None:
+            if self._waiting_bytes > BUFFER_BYTES and not self._is_complete:
                 self._is_paused = True
                 self._silence.end()
-                self.transport.pause_reading()
+                self.pause_reading()
         elif not self._is_complete:
             self._barren += received
             if self._barren > MOST_BARREN_BYTES:

@@ -55,6 +55,16 @@ class PooledProtocol(asyncio.Protocol):
         if self.transport is not None:
             self.transport.close()
 
+    def pause_reading(self) -> None:
+        """Let nothing come, unless it is closed anyway: event loops differ in what they say to that."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Let more come."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be connected."""
         self.transport = cast("asyncio.Transport", transport)
