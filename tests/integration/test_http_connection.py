@@ -128,36 +128,31 @@ async def test_a_body_that_is_cut_short_is_not_taken_for_a_whole_one(answer: byt
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"HTTP/1.1 OK\r\n\r\n",
-        b"<html>",
-        OK + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
-        OK + b"Content-Length: -3\r\n\r\nabc",
-        OK + b"Content-Length: 99999999999999999999\r\n\r\nabc",
-        OK + b"Content-Length: " + b"0" * 5000 + b"3\r\n\r\nabc",
-        b"HTTP/1.1 000 X\r\n\r\n" + b"x" * 500_000,
-        OK + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
-        CHUNKED + b"g\r\n",
-        CHUNKED + b"ffffffffffffffffff\r\n",
-        CHUNKED + b"30d40\r\n" + b"x" * 200_000 + b"\r\nz\r\n",
-        OK + b"A: b\r\n" * (MOST_FIELDS + 1) + b"\r\n",
-        OK + b"A: " + b"b" * MOST_FIELD_BYTES + b"\r\n\r\n",
-        OK + b"A: " + b"b" * 3 * MOST_BARREN_BYTES,
-        OK + b"A" * 3 * MOST_BARREN_BYTES,
-        b"\r\n" * 2 * MOST_BARREN_BYTES,
-        CHUNKED + b"1\r\na\r\n0\r\nA: " + b"b" * 8 * MOST_BARREN_BYTES,
-        CHUNKED + b"1;" + b"b" * 8 * MOST_BARREN_BYTES,
-        b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000,
-        b"HTTP/1.1 100 Continue\r\n\r\n" * 9 + OK + b"Content-Length: 0\r\n\r\n",
-    ],
-    ids=(
-        "status-none http-none lengths-two length-negative length-huge length-of-zeros status-0 length-and-chunks "
-        "chunk-none chunk-huge chunk-late fields-many field-long value-endless name-endless lines-blank trailer "
-        "extension interim-flood interim-nine"
-    ).split(),
-)
+IMPROPER = {
+    "status none": b"HTTP/1.1 OK\r\n\r\n",
+    "http none": b"<html>",
+    "lengths two": OK + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+    "length negative": OK + b"Content-Length: -3\r\n\r\nabc",
+    "length huge": OK + b"Content-Length: 99999999999999999999\r\n\r\nabc",
+    "length of zeros": OK + b"Content-Length: " + b"0" * 5000 + b"3\r\n\r\nabc",
+    "status 0": b"HTTP/1.1 000 X\r\n\r\n" + b"x" * 500_000,
+    "length and chunks": OK + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+    "chunk none": CHUNKED + b"g\r\n",
+    "chunk huge": CHUNKED + b"ffffffffffffffffff\r\n",
+    "chunk late": CHUNKED + b"30d40\r\n" + b"x" * 200_000 + b"\r\nz\r\n",
+    "fields many": OK + b"A: b\r\n" * (MOST_FIELDS + 1) + b"\r\n",
+    "field long": OK + b"A: " + b"b" * MOST_FIELD_BYTES + b"\r\n\r\n",
+    "value endless": OK + b"A: " + b"b" * 3 * MOST_BARREN_BYTES,
+    "name endless": OK + b"A" * 3 * MOST_BARREN_BYTES,
+    "lines blank": b"\r\n" * 2 * MOST_BARREN_BYTES,
+    "trailer": CHUNKED + b"1\r\na\r\n0\r\nA: " + b"b" * 8 * MOST_BARREN_BYTES,
+    "extension": CHUNKED + b"1;" + b"b" * 8 * MOST_BARREN_BYTES,
+    "interim flood": b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000,
+    "interim nine": b"HTTP/1.1 100 Continue\r\n\r\n" * 9 + OK + b"Content-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", IMPROPER.values(), ids=IMPROPER)
 async def test_what_is_not_proper_http_is_refused(answer: bytes) -> None:
     """It ends with an error that says so, soon, and with the connection closed, whatever else might follow."""
     async with serving(answer, OK + b"Content-Length: 1\r\n\r\na") as (url, connections), asking() as http:
