@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -133,8 +133,14 @@ async def test_images_that_the_disk_may_have_lost_are_not_called_done(
     assert (batch["succeeded"], batch["failed"]) == (0, 1)
 
 
-async def test_a_full_worker_has_room_for_a_newcomer(database: Database, make_settings: MakeSettings) -> None:
-    """With both hands full of a giant whose host does not answer, a small upload is claimed and done at once."""
+@asynccontextmanager
+async def _full_of_a_giant(
+    database: Database, make_settings: MakeSettings
+) -> AsyncIterator[tuple[Worker, str, Callable[[], Awaitable[str]]]]:
+    """Run a worker with both hands full of a giant whose host does not answer, and more of it pending.
+
+    Yield the worker, the giant's id, and what uploads an image of another host.
+    """
     gate = asyncio.Event()
     ingest = make_settings(IngestSettings, batch_images=16)
     settings = make_settings(WatcherSettings, fetch_concurrency=16, sweep_seconds=600)
@@ -147,50 +153,39 @@ async def test_a_full_worker_has_room_for_a_newcomer(database: Database, make_se
         giant = await accepted(database, ingest, [giants.url(f"/{n}") for n in range(200)])
         worker.wake(sweep=False)
 
-        async def busy() -> bool:
-            return bool(len(giants.requests) >= settings.fetch_per_host)
+        async def is_full() -> bool:
+            held = await database.batches.count_documents({"status": BatchStatus.PROCESSING})
+            return held == 6 and len(giants.requests) == settings.fetch_per_host  # 4 + 8 + 4 * 16 images
 
-        await eventually(busy)
-        small = await accepted(database, ingest, [smalls.url("/small", "127.0.0.2")])
+        await eventually(is_full)
+        yield worker, giant, lambda: accepted(database, ingest, [smalls.url("/small", "127.0.0.2")])
+        gate.set()
+
+
+async def test_a_full_worker_has_room_for_a_newcomer(database: Database, make_settings: MakeSettings) -> None:
+    """With both hands full of a giant whose host does not answer, a small upload is claimed and done at once."""
+    async with _full_of_a_giant(database, make_settings) as (worker, giant, upload):
+        small = await upload()
         worker.wake(sweep=True)  # which also makes the next claim start from the lowest turn
         await eventually(_has_ended(database, small), 10)
         open_ = await database.batches.count_documents({"request_id": giant, "status": BatchStatus.PENDING})
         assert open_ > 5, "the giant was not taken whole to get there"
-        gate.set()
 
 
 async def test_a_newcomer_is_found_beyond_the_batches_that_other_workers_hold(
     database: Database, make_settings: MakeSettings
 ) -> None:
-    """The largest batches of a giant take four turns each; three other workers hold one, and begin later ones."""
-    gate = asyncio.Event()
-    ingest = make_settings(IngestSettings, batch_images=16)
-    settings = make_settings(WatcherSettings, sweep_seconds=600)
-    slow = origins.held(gate, origins.body(photo(1)))
-    async with (
-        serve_origin({f"/{n}": slow for n in range(200)}) as giants,
-        serve_origin({"/small": origins.body(photo(2))}, host="127.0.0.2") as smalls,
-        _worker(database, settings) as worker,
-    ):
-        giant = await accepted(database, ingest, [giants.url(f"/{n}") for n in range(200)])
-        worker.wake(sweep=False)
-
-        async def busy() -> bool:
-            return await database.batches.count_documents({"status": BatchStatus.PROCESSING}) >= 6
-
-        await eventually(busy)
-        # As if each batch had 256 images, and three others had just claimed one.
+    """The largest batches of a giant take four turns each; three other workers hold one, and a newcomer comes after."""
+    async with _full_of_a_giant(database, make_settings) as (worker, giant, upload):
         left = {"request_id": giant, "status": BatchStatus.PENDING}
-        last = worker._last_turn
-        pending = [row["_id"] async for row in database.batches.find(left, {"_id": 1}).sort("turn", 1)]
-        for place, batch in enumerate(pending, 1):
-            await database.batches.update_one({"_id": batch}, {"$set": {"turn": last + 4 * place}})
+        pending = [batch["_id"] async for batch in database.batches.find(left, {"_id": 1}).sort("turn", 1)]
+        for place, batch in enumerate(pending, 1):  # as if each had 256 images
+            await database.batches.update_one({"_id": batch}, {"$set": {"turn": worker._last_turn + 4 * place}})
         for _ in range(3):
             assert await queries.claim_batch(database, worker="other", seconds=60, from_turn=0)
-        small = await accepted(database, ingest, [smalls.url("/small", "127.0.0.2")])
+        small = await upload()
         worker.wake(sweep=True)
         await eventually(_has_ended(database, small), 10)
-        gate.set()
 
 
 async def test_a_url_in_several_batches_of_a_request_is_fetched_once(

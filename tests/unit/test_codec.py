@@ -120,7 +120,7 @@ async def test_a_few_quick_jobs_are_told_together() -> None:
         told.append(len(codec._done))
         ring()
 
-    codec._deliver = deliver  # type: ignore[method-assign]
+    codec._deliver = deliver  # type: ignore[method-assign]  # only to see how often it is called
     await asyncio.sleep(0)
     go_on.set()
     threading.Event().wait(0.2)  # the loop is kept from looking meanwhile
