@@ -120,6 +120,7 @@ class BatchDocument(TypedDict):
     request_id: str
     run: int
     seq: int
+    """How many turns the batches before it in the file take; the first has 0."""
     status: str
     turn: NotRequired[int]
     claims: int
@@ -207,6 +208,7 @@ class RequestDocument(TypedDict):
     cancelling: NotRequired[bool]
     """A client asked to cancel: whoever ends the request ends it as cancelled."""
     cancelling_since: NotRequired[datetime]
+    """When that was: the sweep leaves a cancellation to its ingest for a moment."""
     removed_at: NotRequired[datetime]
     """The client, or retention, wants it forgotten: nobody is shown it any more, and the sweep deletes what is left."""
 

@@ -52,8 +52,8 @@ class Answer:
 class HttpConnection(PooledProtocol):
     """`ask`, then `read` until the end. Who leaves before the end, or was told to, leaves it to be closed."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait to be connected."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, idle_seconds: float) -> None:
+        """Wait to be connected. Of an answer, `idle_seconds` may pass without a byte."""
         super().__init__(loop)
         self._parser = HttpResponseParser(self)
         # What browsers forgive, and aiohttp's own client does.
@@ -64,8 +64,7 @@ class HttpConnection(PooledProtocol):
         """Whether no other answer may come over it."""
         self._is_complete = True
         self._waiter: asyncio.Future[None] | None = None
-        self._idle_seconds = 0.0
-        self._silence = Silence(loop, self._has_fallen_silent)
+        self._silence = Silence(loop, idle_seconds, self._has_fallen_silent)
         self._reset()
 
     def _reset(self) -> None:
@@ -83,11 +82,10 @@ class HttpConnection(PooledProtocol):
 
     # What an exchange asks for.
 
-    async def ask(self, request: bytes, idle_seconds: float) -> Answer:
+    async def ask(self, request: bytes) -> Answer:
         """Send a GET; return its answer, the first that is not interim (RFC 9110, section 15.2).
 
-        `idle_seconds` may pass without a byte, here and in `read`. Raises aiohttp's `ClientError` and
-        `HttpProcessingError`, and `SocketTimeoutError`.
+        Raises aiohttp's `ClientError` (`SocketTimeoutError` after a silence) and `HttpProcessingError`.
         """
         transport = self.transport
         # What came while nobody had asked for anything is no answer to this.
@@ -95,8 +93,7 @@ class HttpConnection(PooledProtocol):
             raise aiohttp.ServerDisconnectedError
         self._reset()
         self._is_complete = False
-        self._idle_seconds = idle_seconds
-        self._silence.begin(idle_seconds)
+        self._silence.begin()
         transport.write(request)
         while not self._status:
             await self._more()
@@ -113,7 +110,7 @@ class HttpConnection(PooledProtocol):
         self._waiting_bytes -= len(chunk)
         if self._is_paused and self._waiting_bytes < BUFFER_BYTES:
             self._is_paused = False
-            self._silence.begin(self._idle_seconds)
+            self._silence.begin()
             self.resume_reading()
         return chunk
 

@@ -34,9 +34,9 @@ class HttpGet:
     ) -> None:
         """Ask in the name of `user_agent`. `connect_seconds` for each address, `idle_seconds` without a byte."""
         self._connector = connector
-        connector._factory = partial(HttpConnection, connector._loop)  # type: ignore[arg-type,assignment]
+        protocols = partial(HttpConnection, connector._loop, idle_seconds)
+        connector._factory = protocols  # type: ignore[assignment]  # aiohttp names its own class, and asks no more of it
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
-        self._idle_seconds = idle_seconds
         # Images are compressed already; asking for more would only buy decompression bombs.
         self._always = f"User-Agent: {user_agent}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n\r\n".encode()
         self._origins: dict[tuple[str, str | None, int | None], aiohttp.ClientRequest] = {}
@@ -47,7 +47,7 @@ class HttpGet:
         A body that has not arrived by the end costs the connection. Raises `OSError`, `TimeoutError`,
         `aiohttp.ClientError`, and aiohttp's `HttpProcessingError` for what is not HTTP.
         """
-        return _Exchange(partial(self._connected, url), _line(url) + self._always, self._idle_seconds)
+        return _Exchange(partial(self._connected, url), _line(url) + self._always)
 
     async def _connected(self, url: URL) -> Connection:
         key = (url.scheme, url.raw_host, url.port)
@@ -62,12 +62,11 @@ class HttpGet:
 class _Exchange:
     """A request and its answer on one connection."""
 
-    __slots__ = ("_connect", "_connection", "_idle_seconds", "_request")
+    __slots__ = ("_connect", "_connection", "_request")
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]], request: bytes, idle_seconds: float) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], request: bytes) -> None:
         self._connect = connect
         self._request = request
-        self._idle_seconds = idle_seconds
 
     async def __aenter__(self) -> Answer:
         try:
@@ -82,7 +81,7 @@ class _Exchange:
         self._connection = await self._connect()
         try:
             protocol: Any = self._connection.protocol
-            answer: Answer = await protocol.ask(self._request, self._idle_seconds)
+            answer: Answer = await protocol.ask(self._request)
         except BaseException:
             self._connection.close()
             raise

@@ -9,22 +9,21 @@ from collections.abc import Callable
 class Silence:
     """One timer for all the waits of a connection: to set one anew at each costs more than to look if it was right."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> None:
-        """Call `tell` when a wait has heard nothing for its time, once a wait."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, tell: Callable[[], None]) -> None:
+        """Call `tell` when a wait has heard nothing for `seconds`, once a wait."""
         self._loop = loop
+        self._seconds = seconds
         self._tell = tell
         self._is_awaited = False
-        self._seconds = 0.0
         self._heard = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, seconds: float) -> None:
-        """Wait from now on, with at most `seconds` of silence."""
+    def begin(self) -> None:
+        """Wait from now on."""
         self._is_awaited = True
-        self._seconds = seconds
         self.heard()
         if self._timer is None:
-            self._timer = self._loop.call_later(seconds, self._look)
+            self._timer = self._loop.call_later(self._seconds, self._look)
 
     def heard(self) -> None:
         """Something was heard at this moment."""
