@@ -16,7 +16,8 @@ from tests.support.pictures import photo
 from tests.support.processes import FAST, Service, services
 from tests.support.receiver import Receiver, serve_receiver
 
-IMAGES: Final = 60
+IMAGES: Final = 120
+"""More than one worker takes in hand (`loop.AHEAD`, and the rest of a batch), so both of two have some."""
 
 
 @pytest.fixture(scope="package")
