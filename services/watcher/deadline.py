@@ -5,7 +5,49 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from types import TracebackType
+from typing import Any
+
+
+class Alarms:
+    """One timer for all deadlines of an event loop, set for the next of them that runs.
+
+    `asyncio.timeout` has one for each, which costs four times as much: nearly all end long before they would ring.
+    """
+
+    def __init__(self) -> None:
+        """Belong to the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self.time = self._loop.time
+        self._ends: dict[Deadline, float] = {}
+        self._next = inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, deadline: Deadline, end: float) -> None:
+        """Ring `deadline` at `end`, by `time`, once."""
+        self._ends[deadline] = end
+        if end < self._next:
+            self._look_at(end)
+
+    def stop(self, deadline: Deadline) -> None:
+        """Do not ring it."""
+        self._ends.pop(deadline, None)
+
+    def _look_at(self, moment: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._next = moment
+        self._timer = self._loop.call_at(moment, self._look)
+
+    def _look(self) -> None:
+        now = self.time()
+        for deadline in [deadline for deadline, end in self._ends.items() if end <= now]:
+            del self._ends[deadline]
+            deadline.ring()
+        self._next, self._timer = inf, None
+        if self._ends:
+            self._look_at(min(self._ends.values()))
 
 
 class Deadline:
@@ -14,33 +56,53 @@ class Deadline:
     Where they are used up, the context ends with `TimeoutError`.
     """
 
-    __slots__ = ("_began", "_running", "left")
+    __slots__ = ("_alarms", "_began", "_cancelling", "_has_rung", "_task", "left")
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, alarms: Alarms) -> None:
         """Begin with all `seconds` left."""
         self.left = seconds
+        self._alarms = alarms
         self._began = 0.0
-        self._running: asyncio.Timeout
+        self._has_rung = False
+        self._task: asyncio.Task[Any]
+        self._cancelling = 0
 
     async def __aenter__(self) -> None:
-        self._running = asyncio.timeout(self.left)
-        await self._running.__aenter__()
-        self._began = asyncio.get_running_loop().time()
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a deadline ends a task, and here is none")
+        self._task, self._cancelling = task, task.cancelling()
+        self._go_on()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.left -= asyncio.get_running_loop().time() - self._began
-        await self._running.__aexit__(kind, error, trace)
+        self._halt()
+        if self._has_rung:
+            self._has_rung = False
+            # As in `asyncio.timeout`: somebody else may have cancelled the task, too.
+            if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+                raise TimeoutError from error
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
         """Stop the clock, inside the context, while this process itself is the reason for waiting."""
-        clock = asyncio.get_running_loop().time
-        self.left -= clock() - self._began
-        self._running.reschedule(None)
+        self._halt()
         try:
             yield
         finally:
-            self._began = clock()
-            self._running.reschedule(self._began + self.left)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self._began = self._alarms.time()
+        if not self._has_rung:
+            self._alarms.set(self, self._began + self.left)
+
+    def _halt(self) -> None:
+        self.left -= self._alarms.time() - self._began
+        self._alarms.stop(self)
+
+    def ring(self) -> None:
+        """The seconds are used up: end what the task is at."""
+        self._has_rung = True
+        self._task.cancel()

@@ -23,7 +23,7 @@ from imagepress.errors import ImageError, ImageErrorCode, PermanentError, TooMan
 from imagepress.outbound import guarded_connector, retry_after_seconds
 from services.watcher.body import read_capped
 from services.watcher.budget import Holding
-from services.watcher.deadline import Deadline
+from services.watcher.deadline import Alarms, Deadline
 from services.watcher.fetch_faults import PassingFault, translated
 from services.watcher.http_connection import Answer
 from services.watcher.http_get import HttpGet
@@ -74,10 +74,11 @@ class Fetcher:
     """Downloads images. `http` must ask over guarded connections (`imagepress.outbound`)."""
 
     def __init__(self, http: HttpGet, pacing: Pacing, limits: FetchLimits, rng: random.Random | None = None) -> None:
-        """Share `http` and `pacing` among all fetches; `rng` draws the jitter."""
+        """Share `http` and `pacing` among all fetches, for the running loop; `rng` draws the jitter."""
         self._http = http
         self._pacing = pacing
         self._limits = limits
+        self._alarms = Alarms()
         self._rng = rng or random.Random()  # jitter, not a secret
 
     async def fetch(self, url: str, holding: Holding, turn_of: str = "") -> Fetched:
@@ -89,7 +90,7 @@ class Fetcher:
         """
         target = _target(url)
         seconds = self._limits.total_seconds
-        errand = _Errand(holding, Deadline(seconds), turn_of)
+        errand = _Errand(holding, Deadline(seconds, self._alarms), turn_of)
         try:
             try:
                 data = await self._attempt(target, errand)

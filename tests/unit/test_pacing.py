@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagepress.outbound import retry_after_seconds
-from services.watcher.deadline import Deadline
+from services.watcher.deadline import Alarms, Deadline
 from services.watcher.pacing import Pacing
 
 NOW = datetime(2026, 7, 1, 12, 0, 0, tzinfo=UTC)
@@ -35,7 +35,7 @@ async def turn_over() -> None:
 async def occupy(
     pacing: Pacing, host: str, until: asyncio.Event, entered: list[str], name: str = "", turn_of: str = ""
 ) -> None:
-    async with pacing.slot(host, Deadline(60), turn_of):
+    async with pacing.slot(host, Deadline(60, Alarms()), turn_of):
         entered.append(name or host)
         await until.wait()
 
@@ -105,9 +105,9 @@ async def test_paused_host_gives_no_slot_until_the_pause_ends() -> None:
     pacing, loop = Pacing(8, 64, 60), asyncio.get_running_loop()
     pacing.pause("host", 0.05)
     started = loop.time()
-    async with pacing.slot("other", Deadline(60)):
+    async with pacing.slot("other", Deadline(60, Alarms())):
         assert loop.time() - started < 0.04
-    async with pacing.slot("host", Deadline(60)):
+    async with pacing.slot("host", Deadline(60, Alarms())):
         assert loop.time() - started >= 0.049
     assert len(pacing) == 0
 
@@ -136,7 +136,7 @@ def test_pauses_of_countless_hosts_stay_bounded() -> None:
 async def test_queues_do_not_use_up_the_deadline_but_a_pause_does() -> None:
     """Waiting for a slot, of the host's or of all, is free of charge; waiting because the host asked for it is not."""
     for pacing, other in ((Pacing(1, 64, 60), "host"), (Pacing(8, 1, 60), "other")):
-        entered, done, deadline = list[str](), asyncio.Event(), Deadline(0.03)
+        entered, done, deadline = list[str](), asyncio.Event(), Deadline(0.03, Alarms())
         first = asyncio.create_task(occupy(pacing, other, done, entered))
         await turn_over()
         asyncio.get_running_loop().call_later(0.06, done.set)
@@ -174,7 +174,7 @@ async def test_who_gives_up_in_either_queue_takes_no_place_along() -> None:
         await turn_over()
     assert entered == ["a"]
     assert len(pacing) == 0
-    async with pacing.slot("b", Deadline(60)):
+    async with pacing.slot("b", Deadline(60, Alarms())):
         assert pacing._places._free == 0
 
 
