@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +27,9 @@ MOST_BARREN_BYTES: Final = 64 * 1024
 
 BUFFER_BYTES: Final = 128 * 1024
 """Of a body that nobody reads yet, as much may arrive before the host has to wait, and what one read brings."""
+
+SMALL_BYTES: Final = 32 * 1024
+"""A success that says it is no larger is told when it is complete: to be woken twice costs as much as to parse it."""
 
 # The fields that anybody asks for. Of several by one name the last one counts.
 _KEPT: Final = frozenset({b"content-length", b"content-encoding", b"transfer-encoding", b"location", b"retry-after"})
@@ -74,10 +76,13 @@ class HttpConnection(PooledProtocol):
         self._headers: dict[bytes, bytes] = {}
         self._is_framed = True
         """Whether the answer says where it ends; else its end is that of the connection."""
+        self._is_small = False
+        """Whether it pays to wait for the rest of it."""
         self._fields = self._interim = self._barren = self._waiting_bytes = 0
         self._pieces: list[bytes] = []
         """Of the body, from one read of the socket."""
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []
+        """Of the body, from several, until somebody reads."""
         self._is_paused = False
 
     # What an exchange asks for.
@@ -101,18 +106,17 @@ class HttpConnection(PooledProtocol):
         return Answer(self._status, headers, self)
 
     async def read(self) -> bytes:
-        """Return what has come of the body, waiting where there is nothing; empty at its end. Raises like `ask`."""
+        """Return all that has come of the body, waiting where there is nothing; empty at its end. Raises like `ask`."""
         while not self._chunks:
             if self._is_complete:
                 return b""
             await self._more()
-        chunk = self._chunks.popleft()
-        self._waiting_bytes -= len(chunk)
-        if self._is_paused and self._waiting_bytes < BUFFER_BYTES:
+        waited, self._chunks, self._waiting_bytes = self._chunks, [], 0
+        if self._is_paused:
             self._is_paused = False
             self._silence.begin()
             self.resume_reading()
-        return chunk
+        return _joined(waited)
 
     async def _more(self) -> None:
         """Wait until something has come."""
@@ -161,12 +165,13 @@ class HttpConnection(PooledProtocol):
             self._fail(HttpProcessingError(message=str(error)))
             self.hang_up()
         self._count(len(data))
-        self._wake()
+        if self._is_complete or (self._status and not self._is_small):
+            self._wake()
 
     def _count(self, received: int) -> None:
         """Bound what waits, and what is neither head nor body."""
         if self._pieces:
-            chunk = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            chunk = _joined(self._pieces)
             self._pieces = []
             self._chunks.append(chunk)
             self._waiting_bytes += len(chunk)
@@ -211,6 +216,7 @@ class HttpConnection(PooledProtocol):
             raise HttpProcessingError(message="a status or a length that makes no sense")
         self._status = status
         coding = self._headers.get(b"transfer-encoding", b"").lower()
+        self._is_small = 200 <= status < 300 and declared is not None and int(declared) <= SMALL_BYTES
         self._is_framed = declared is not None or coding.endswith(b"chunked")
 
     def on_body(self, data: bytes) -> None:
@@ -248,3 +254,8 @@ class HttpConnection(PooledProtocol):
             self._fail(aiohttp.ClientPayloadError("the body is not complete"))
         else:
             self._fail(aiohttp.ServerDisconnectedError())
+
+
+def _joined(parts: list[bytes]) -> bytes:
+    """Return `parts` as one, which a single one is without a copy."""
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -13,7 +15,13 @@ from yarl import URL
 
 from imagepress.addresses import AddressPolicy, parse_networks, parse_ports
 from imagepress.outbound import guarded_connector
-from services.watcher.http_connection import BUFFER_BYTES, MOST_BARREN_BYTES, MOST_FIELD_BYTES, MOST_FIELDS
+from services.watcher.http_connection import (
+    BUFFER_BYTES,
+    MOST_BARREN_BYTES,
+    MOST_FIELD_BYTES,
+    MOST_FIELDS,
+    SMALL_BYTES,
+)
 from services.watcher.http_get import HttpGet
 from tests.support.heartbeat import heart
 
@@ -177,6 +185,35 @@ async def test_a_body_that_nobody_reads_makes_the_host_wait() -> None:
             assert found == body
         assert await got(http, url) == (200, b"a")
         assert len(connections) == 1
+
+
+@pytest.mark.parametrize(("more", "first"), [(0, SMALL_BYTES), (1, 10)], ids=["small", "large"])
+async def test_a_small_answer_is_told_when_it_is_complete(more: int, first: int) -> None:
+    """Its reader is woken once, for all of it; a larger one is told with its head, and read as it comes."""
+    size = SMALL_BYTES + more
+    answer = OK + b"Content-Length: %d\r\n\r\n" % size + b"x" * 10 + b"<pause>" + b"x" * (size - 10)
+    async with serving(answer, pause=0.1) as (url, _), asking() as http, http.ask(url) as answered:
+        assert len(await answered.content.read()) == first
+
+
+async def test_a_small_answer_that_breaks_off_is_not_asked_for_again_here() -> None:
+    """Only a kept connection that was closed unused is worth another question at once: this is for `fetch` to judge."""
+    asked = list[bytes]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(OK + b"Content-Length: 4\r\n\r\nabc")
+        await asyncio.sleep(0.05)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()  # a reset
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, asking() as http:
+        url = URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a")
+        async with http.ask(url) as answered:
+            assert await answered.content.read() == b"abc"
+            with pytest.raises(aiohttp.ClientOSError):
+                await answered.content.read()
+    assert len(asked) == 1
 
 
 async def test_silence_is_measured_from_the_last_byte() -> None:
