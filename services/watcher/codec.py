@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
-from services.watcher.turns import Turns
+from services.watcher.turns import RoundRobin
 
 Result = TypeVar("Result")
 
@@ -40,10 +40,47 @@ class CodecStuck(Exception):
 class _Job:
     work: Callable[[], Any]
     future: asyncio.Future[Any]
-    is_quick: bool
+    line: _Line
     started: float = 0.0
     result: Any = None
     error: BaseException | None = None
+
+
+class _Line:
+    """Jobs of one kind. A few are at work, or where a thread finds them; the others wait behind these, by turns.
+
+    They move up when the loop is told of what is done: that costs their tasks no turn of the loop.
+    """
+
+    def __init__(self, places: int, waiting: SimpleQueue[_Job | None], *, is_quick: bool) -> None:
+        self.is_quick = is_quick
+        self._free = places
+        self._waiting = waiting
+        self._behind = RoundRobin[_Job]()
+
+    def join(self, job: _Job, turn_of: str) -> None:
+        """Go behind the others of the batch."""
+        self._behind.put(turn_of, job)
+        self._move_up()
+
+    def leave(self) -> None:
+        """Make room: a thread is done with one of the few."""
+        self._free += 1
+        self._move_up()
+
+    def _move_up(self) -> None:
+        while self._free and self._behind:
+            job = self._behind.take()
+            if not job.future.done():  # else its caller has gone
+                self._free -= 1
+                self._waiting.put(job)
+
+    def dissolve(self) -> list[_Job]:
+        """Return those who wait behind; nobody waits any more."""
+        jobs = []
+        while self._behind:
+            jobs.append(self._behind.take())
+        return jobs
 
 
 class Codec:
@@ -54,9 +91,9 @@ class Codec:
         self.threads = threads
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
-        self._places = Turns(threads + WAITING)
-        self._quick_places = Turns(threads + QUICK_WAITING)
         self._waiting: SimpleQueue[_Job | None] = SimpleQueue()
+        self._line = _Line(threads + WAITING, self._waiting, is_quick=False)
+        self._quick_line = _Line(threads + QUICK_WAITING, self._waiting, is_quick=True)
         self._working: list[_Job | None] = [None] * threads
         self._done: deque[_Job] = deque()
         self._rung = False
@@ -71,13 +108,13 @@ class Codec:
 
         `turn_of` says which batch asks. `is_quick` promises that it takes about a millisecond: results wait for it.
         """
-        async with (self._quick_places if is_quick else self._places).place(turn_of):
-            if self._is_stuck:
-                raise self._stuck()
-            job = _Job(work, self._loop.create_future(), is_quick)
-            self._waiting.put(job)
-            result: Result = await job.future
-            return result
+        if self._is_stuck:
+            raise self._stuck()
+        line = self._quick_line if is_quick else self._line
+        job = _Job(work, self._loop.create_future(), line)
+        line.join(job, turn_of)
+        result: Result = await job.future
+        return result
 
     def close(self) -> None:
         """Let the threads end once they have done what waits; nobody is told of it any more."""
@@ -89,6 +126,7 @@ class Codec:
         while (job := self._next()) is not None:
             if not job.future.cancelled():
                 self._carry_out(number, job)
+            self._done.append(job)
             del job  # a thread that waits for the next picture must not hold on to the last one
 
     def _carry_out(self, number: int, job: _Job) -> None:
@@ -99,7 +137,6 @@ class Codec:
         except BaseException as error:  # whoever awaits it is told
             job.error = error
         self._working[number] = None
-        self._done.append(job)
 
     def _next(self) -> _Job | None:
         """Wait for the next job; None at the end. The loop is told first of what is done, unless that can wait."""
@@ -108,7 +145,7 @@ class Codec:
         except Empty:
             self._ring()
             return self._waiting.get()
-        if job is None or not job.is_quick or len(self._done) >= TOGETHER:
+        if job is None or not job.line.is_quick or len(self._done) >= TOGETHER:
             self._ring()
         return job
 
@@ -125,6 +162,7 @@ class Codec:
         self._rung = False  # before looking: what is ready from here on rings again
         while self._done:
             job = self._done.popleft()
+            job.line.leave()
             if job.future.done():
                 continue
             if job.error is None:
@@ -144,7 +182,7 @@ class Codec:
         with suppress(Empty):
             while (job := self._waiting.get_nowait()) is not None:
                 stuck.append(job)
-        for job in stuck:
+        for job in (*stuck, *self._line.dissolve(), *self._quick_line.dissolve()):
             if not job.future.done():  # else its caller has gone meanwhile
                 job.future.set_exception(self._stuck())
 

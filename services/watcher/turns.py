@@ -1,6 +1,6 @@
-"""A few places that many batches share fairly: whoever waits longest within its batch, and the batches by turns.
+"""What many batches wait for is given out fairly: to whoever waits longest within its batch, and the batches by turns.
 
-With a plain semaphore the four images of a small upload would wait behind the hundreds of a giant's batch.
+With a plain queue the four images of a small upload would wait behind the hundreds of a giant's batch.
 """
 
 from __future__ import annotations
@@ -8,6 +8,41 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from types import TracebackType
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class RoundRobin(Generic[Item]):
+    """Items that wait, by key: the oldest of a key first, and the keys by turns."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._queues: OrderedDict[str, deque[Item]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        """Return whether anything waits."""
+        return bool(self._queues)
+
+    def put(self, key: str, item: Item) -> None:
+        """Let `item` wait behind the others of `key`."""
+        self._queues.setdefault(key, deque()).append(item)
+
+    def take(self) -> Item:
+        """Return the next in turn, which waits no more; its key goes behind the others. One must be waiting."""
+        key, queue = self._queues.popitem(last=False)
+        item = queue.popleft()
+        if queue:
+            self._queues[key] = queue
+        return item
+
+    def discard(self, key: str, item: Item) -> None:
+        """Let `item` of `key` wait no more, if it does."""
+        queue = self._queues.get(key)
+        if queue is not None and item in queue:
+            queue.remove(item)
+            if not queue:
+                del self._queues[key]
 
 
 class Turns:
@@ -16,7 +51,7 @@ class Turns:
     def __init__(self, places: int) -> None:
         """Begin with all places free."""
         self._free = places
-        self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._waiting = RoundRobin[asyncio.Future[None]]()
 
     def place(self, key: str) -> _Place:
         """Return a context that holds a place, waiting for the turn of `key`."""
@@ -28,31 +63,20 @@ class Turns:
             self._free -= 1
             return
         turn = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(key, deque()).append(turn)
+        self._waiting.put(key, turn)
         try:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                self._forget(key, turn)
+                self._waiting.discard(key, turn)  # a release between the cancellation and this passed it over
             else:
                 self.release()  # it was given the place in the very moment of its cancellation
             raise
 
-    def _forget(self, key: str, turn: asyncio.Future[None]) -> None:
-        queue = self._queues.get(key)
-        if queue is None or turn not in queue:
-            return  # a release came between the cancellation and this, and passed it over
-        queue.remove(turn)
-        if not queue:
-            del self._queues[key]
-
     def release(self) -> None:
         """Give a place to the next in turn, or leave it free."""
-        while self._queues:
-            key, queue = self._queues.popitem(last=False)
-            turn = queue.popleft()
-            if queue:
-                self._queues[key] = queue  # behind the other batches
+        while self._waiting:
+            turn = self._waiting.take()
             if not turn.done():  # else it was cancelled, and its task has not run since
                 turn.set_result(None)
                 return

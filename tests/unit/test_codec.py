@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from deploy.local.processes import eventually
-from services.watcher.codec import TOGETHER, WAITING, Codec, CodecStuck
+from services.watcher.codec import QUICK_WAITING, TOGETHER, WAITING, Codec, CodecStuck
 
 
 class Picture:
@@ -106,6 +106,34 @@ async def test_a_job_whose_caller_has_gone_is_not_begun() -> None:
     await codec.run(lambda: ran.append(3))
     codec.close()
     assert ran == [3]
+
+
+@pytest.mark.parametrize("is_quick", [False, True])
+async def test_callers_that_have_gone_keep_nobody_out(is_quick: bool) -> None:
+    """However many gave up, wherever they waited, whoever comes later has a place."""
+    codec, go_on = Codec(1, seconds=10), threading.Event()
+    first = asyncio.create_task(codec.run(go_on.wait))
+    gone = [asyncio.create_task(codec.run(partial(int, 1), is_quick=is_quick)) for _ in range(3 * QUICK_WAITING)]
+    await asyncio.sleep(0)
+    for task in gone:
+        task.cancel()
+    later = asyncio.create_task(codec.run(partial(int, 2), is_quick=is_quick))
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await asyncio.wait_for(later, 5) == 2
+    assert await first
+    codec.close()
+
+
+async def test_all_who_wait_behind_a_stuck_job_are_told() -> None:
+    """Those where a thread would have found them, and those behind them."""
+    codec, never = Codec(1, seconds=0.2), threading.Event()
+    waiting = [asyncio.create_task(codec.run(never.wait)) for _ in range(4 * WAITING)]
+    waiting += [asyncio.create_task(codec.run(never.wait, is_quick=True)) for _ in range(2 * QUICK_WAITING)]
+    ended = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
+    assert {type(one) for one in ended} == {CodecStuck}
+    never.set()
+    codec.close()
 
 
 async def test_a_few_quick_jobs_are_told_together() -> None:
