@@ -172,6 +172,35 @@ async def test_a_full_worker_has_room_for_a_newcomer(database: Database, make_se
         assert open_ > 5, "the giant was not taken whole to get there"
 
 
+async def test_images_that_end_make_room_for_the_next_batch(database: Database, make_settings: MakeSettings) -> None:
+    """With 64 images left in hand there is none; one less, and the next batch is claimed beside the one in work."""
+    gates = [asyncio.Event() for _ in range(3)]
+    in_hand = 4 + 8 + 16 + 32 + 64
+    parts = [0] * (in_hand - 64) + [1] + [2] * 150  # the batches but the last, the first image of that, the rest
+    answers = {f"/{n}": origins.held(gates[part], origins.body(photo(1))) for n, part in enumerate(parts)}
+    settings = make_settings(WatcherSettings, fetch_concurrency=64, fetch_per_host=200, sweep_seconds=600)
+    async with serve_origin(answers) as origin, _worker(database, settings) as worker:
+        await accepted(database, make_settings(IngestSettings), [origin.url(path) for path in answers])
+        worker.wake(sweep=False)
+
+        def holds(completed: int, processing: int) -> Callable[[], Awaitable[bool]]:
+            async def holds() -> bool:
+                statuses = [batch["status"] async for batch in database.batches.find({}, {"status": 1})]
+                found = statuses.count(BatchStatus.COMPLETED), statuses.count(BatchStatus.PROCESSING)
+                return found == (completed, processing)
+
+            return holds
+
+        await eventually(holds(0, 5), 10)
+        gates[0].set()
+        await eventually(holds(4, 1), 10)
+        await asyncio.sleep(0.2)
+        assert await holds(4, 1)()
+        gates[1].set()
+        await eventually(holds(4, 2), 10)
+        gates[2].set()
+
+
 async def test_a_newcomer_is_found_beyond_the_batches_that_other_workers_hold(
     database: Database, make_settings: MakeSettings
 ) -> None:
