@@ -19,8 +19,8 @@ from tests.bench.photographs import ONE_MEGAPIXEL, SMALL, Photographs, photograp
 from tests.bench.pipeline import pipeline
 from tests.bench.system import Bench, p50
 
-ROUNDS: Final = 3
-IMAGES: Final = {ONE_MEGAPIXEL.name: 2000, SMALL.name: 12_000}
+ROUNDS: Final = 5
+IMAGES: Final = {ONE_MEGAPIXEL.name: 2000, SMALL.name: 30_000}
 """Images of a round: about eight seconds of the pipeline's on two cores."""
 
 Figures = dict[str, float]
