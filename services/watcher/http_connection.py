@@ -28,8 +28,8 @@ MOST_BARREN_BYTES: Final = 64 * 1024
 BUFFER_BYTES: Final = 128 * 1024
 """Of a body that nobody reads yet, as much may arrive before the host has to wait, and what one read brings."""
 
-SMALL_BYTES: Final = 32 * 1024
-"""A success that says it is no larger is told when it is complete: to be woken twice costs as much as to parse it."""
+WORTH_WAKING_BYTES: Final = 64 * 1024
+"""Of a body so much is told at once, or its end: to be woken costs its reader as much as to parse tens of kilobytes."""
 
 # The fields that anybody asks for. Of several by one name the last one counts.
 _KEPT: Final = frozenset({b"content-length", b"content-encoding", b"transfer-encoding", b"location", b"retry-after"})
@@ -76,8 +76,8 @@ class HttpConnection(PooledProtocol):
         self._headers: dict[bytes, bytes] = {}
         self._is_framed = True
         """Whether the answer says where it ends; else its end is that of the connection."""
-        self._is_small = False
-        """Whether it pays to wait for the rest of it."""
+        self._wanted = 0
+        """Of the body, for which whoever waits is woken before its end."""
         self._fields = self._interim = self._barren = self._waiting_bytes = 0
         self._pieces: list[bytes] = []
         """Of the body, from one read of the socket."""
@@ -106,10 +106,14 @@ class HttpConnection(PooledProtocol):
         return Answer(self._status, headers, self)
 
     async def read(self) -> bytes:
-        """Return all that has come of the body, waiting where there is nothing; empty at its end. Raises like `ask`."""
+        """Return what has come of the body, waiting for `WORTH_WAKING_BYTES` where there is nothing; empty at its end.
+
+        Raises like `ask`.
+        """
         while not self._chunks:
             if self._is_complete:
                 return b""
+            self._wanted = WORTH_WAKING_BYTES
             await self._more()
         waited, self._chunks, self._waiting_bytes = self._chunks, [], 0
         if self._is_paused:
@@ -165,7 +169,7 @@ class HttpConnection(PooledProtocol):
             self._fail(HttpProcessingError(message=str(error)))
             self.hang_up()
         self._count(len(data))
-        if self._is_complete or (self._status and not self._is_small):
+        if self._is_complete or (self._status and self._waiting_bytes >= self._wanted):
             self._wake()
 
     def _count(self, received: int) -> None:
@@ -216,7 +220,8 @@ class HttpConnection(PooledProtocol):
             raise HttpProcessingError(message="a status or a length that makes no sense")
         self._status = status
         coding = self._headers.get(b"transfer-encoding", b"").lower()
-        self._is_small = 200 <= status < 300 and declared is not None and int(declared) <= SMALL_BYTES
+        if 200 <= status < 300 and declared is not None and int(declared) <= WORTH_WAKING_BYTES:
+            self._wanted = WORTH_WAKING_BYTES  # it is told when all of it is here
         self._is_framed = declared is not None or coding.endswith(b"chunked")
 
     def on_body(self, data: bytes) -> None:

@@ -20,7 +20,7 @@ from tests.bench.pipeline import pipeline
 from tests.bench.system import Bench, p50
 
 ROUNDS: Final = 5
-IMAGES: Final = {ONE_MEGAPIXEL.name: 2000, SMALL.name: 30_000}
+IMAGES: Final = {ONE_MEGAPIXEL.name: 4000, SMALL.name: 30_000}
 """Images of a round: about eight seconds of the pipeline's on two cores."""
 
 Figures = dict[str, float]

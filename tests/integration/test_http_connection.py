@@ -20,7 +20,7 @@ from services.watcher.http_connection import (
     MOST_BARREN_BYTES,
     MOST_FIELD_BYTES,
     MOST_FIELDS,
-    SMALL_BYTES,
+    WORTH_WAKING_BYTES,
 )
 from services.watcher.http_get import HttpGet
 from tests.support.heartbeat import heart
@@ -187,13 +187,25 @@ async def test_a_body_that_nobody_reads_makes_the_host_wait() -> None:
         assert len(connections) == 1
 
 
-@pytest.mark.parametrize(("more", "first"), [(0, SMALL_BYTES), (1, 10)], ids=["small", "large"])
+@pytest.mark.parametrize(("more", "first"), [(0, WORTH_WAKING_BYTES), (1, 10)], ids=["small", "large"])
 async def test_a_small_answer_is_told_when_it_is_complete(more: int, first: int) -> None:
     """Its reader is woken once, for all of it; a larger one is told with its head, and read as it comes."""
-    size = SMALL_BYTES + more
+    size = WORTH_WAKING_BYTES + more
     answer = OK + b"Content-Length: %d\r\n\r\n" % size + b"x" * 10 + b"<pause>" + b"x" * (size - 10)
     async with serving(answer, pause=0.1) as (url, _), asking() as http, http.ask(url) as answered:
         assert len(await answered.content.read()) == first
+
+
+async def test_a_large_body_is_told_in_large_parts() -> None:
+    """However small the pieces that it comes in, its reader is woken a few times."""
+    piece = b"x" * 5000
+    answer = OK + b"Content-Length: 200000\r\n\r\n" + b"<pause>".join([piece] * 40)
+    async with serving(answer, pause=0.002) as (url, _), asking() as http, http.ask(url) as answered:
+        parts = list[int]()
+        while part := await answered.content.read():
+            parts.append(len(part))
+        assert sum(parts) == 200_000
+        assert len(parts) <= 2 + 200_000 // WORTH_WAKING_BYTES
 
 
 async def test_a_small_answer_that_breaks_off_is_not_asked_for_again_here() -> None:
