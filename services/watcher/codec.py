@@ -49,7 +49,7 @@ class _Job:
 class _Line:
     """Jobs of one kind. A few are at work, or where a thread finds them; the others wait behind these, by turns.
 
-    They move up when the loop is told of what is done: that costs their tasks no turn of the loop.
+    The loop moves the next ones up when it is told of what is done: to wake their tasks for it would cost more.
     """
 
     def __init__(self, places: int, waiting: SimpleQueue[_Job | None], *, is_quick: bool) -> None:
@@ -59,12 +59,12 @@ class _Line:
         self._behind = RoundRobin[_Job]()
 
     def join(self, job: _Job, turn_of: str) -> None:
-        """Go behind the others of the batch."""
+        """Let `job` wait behind the others of its batch."""
         self._behind.put(turn_of, job)
         self._move_up()
 
     def leave(self) -> None:
-        """Make room: a thread is done with one of the few."""
+        """A thread is done with one of the few: the next moves up."""
         self._free += 1
         self._move_up()
 
@@ -74,6 +74,10 @@ class _Line:
             if not job.future.done():  # else its caller has gone
                 self._free -= 1
                 self._waiting.put(job)
+
+    def forget(self, job: _Job, turn_of: str) -> None:
+        """Hold on to `job` no more, if it still waits behind: its caller has gone, and no longer counts its bytes."""
+        self._behind.discard(turn_of, job)
 
     def dissolve(self) -> list[_Job]:
         """Return those who wait behind; nobody waits any more."""
@@ -113,7 +117,11 @@ class Codec:
         line = self._quick_line if is_quick else self._line
         job = _Job(work, self._loop.create_future(), line)
         line.join(job, turn_of)
-        result: Result = await job.future
+        try:
+            result: Result = await job.future
+        except asyncio.CancelledError:
+            line.forget(job, turn_of)
+            raise
         return result
 
     def close(self) -> None:

@@ -125,6 +125,27 @@ async def test_callers_that_have_gone_keep_nobody_out(is_quick: bool) -> None:
     codec.close()
 
 
+async def test_callers_that_have_gone_leave_nothing_behind() -> None:
+    """What their jobs would have worked on is free at once: nobody counts its bytes any more."""
+    codec, go_on = Codec(1, seconds=10), threading.Event()
+    first = asyncio.create_task(codec.run(go_on.wait))
+    pictures = [Picture() for _ in range(50)]
+    gone = [asyncio.create_task(codec.run(partial(_same, picture), "batch")) for picture in pictures]
+    await asyncio.sleep(0)
+    for task in gone:
+        task.cancel()
+    await asyncio.wait(gone)
+    seen = weakref.WeakSet(pictures)
+    gone.clear()
+    pictures.clear()
+    del task
+    gc.collect()
+    assert len(seen) <= WAITING  # those where a thread finds them
+    go_on.set()
+    await first
+    codec.close()
+
+
 async def test_all_who_wait_behind_a_stuck_job_are_told() -> None:
     """Those where a thread would have found them, and those behind them."""
     codec, never = Codec(1, seconds=0.2), threading.Event()
