@@ -90,6 +90,7 @@ class Worker:
                     while await self.run_once(tasks) and not self._stop.is_set:
                         pass
                 except TransientError as error:
+                    self._maybe_more = self._maybe_newcomer = True  # whichever was asked, there was no answer
                     trouble.note(error)
                     await self._stop.wait(backoff.delay())
                     continue
