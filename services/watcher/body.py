@@ -14,6 +14,8 @@ from services.watcher.http_connection import Answer
 _GZIP_OR_ZLIB: Final = 47
 # One step of decompression, about a millisecond of the event loop's time.
 _INFLATE_STEP_BYTES: Final = 1024 * 1024
+# What goes into one: bytes that decode to nothing take time as well.
+_DEFLATED_STEP_BYTES: Final = 64 * 1024
 
 
 async def read_capped(answer: Answer, limit: int, admit: Callable[[int], Awaitable[None]] | None = None) -> bytes:
@@ -56,12 +58,13 @@ class _Inflater:
 
     def steps(self, data: bytes) -> Iterator[bytes]:
         """Yield what `data` decodes to; what follows the end of the stream is passed over, as browsers do."""
-        if self._zlib.eof:
-            return
         try:
-            yield self._zlib.decompress(data, _INFLATE_STEP_BYTES)
-            while self._zlib.unconsumed_tail:
-                yield self._zlib.decompress(self._zlib.unconsumed_tail, _INFLATE_STEP_BYTES)
+            for start in range(0, len(data), _DEFLATED_STEP_BYTES):
+                if self._zlib.eof:
+                    return
+                yield self._zlib.decompress(data[start : start + _DEFLATED_STEP_BYTES], _INFLATE_STEP_BYTES)
+                while self._zlib.unconsumed_tail:
+                    yield self._zlib.decompress(self._zlib.unconsumed_tail, _INFLATE_STEP_BYTES)
         except zlib.error as error:
             raise PermanentError("the answer's compression is broken") from error
 

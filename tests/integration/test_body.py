@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import zlib
 from collections.abc import AsyncIterator
@@ -71,6 +72,23 @@ async def test_bytes_that_decode_to_nothing_are_counted() -> None:
         await read(body(blocks, headers={"Content-Encoding": "gzip"}), limit=60_000)
     with pytest.raises(TooManyBytes):
         await read(raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + blocks), limit=60_000)
+
+
+async def test_bytes_that_decode_to_nothing_are_decoded_in_steps() -> None:
+    """However much has come meanwhile, so little is decoded at once that the event loop can bear it."""
+    blocks = gzip.compress(b"")[:10] + b"\0\0\0\xff\xff" * 60_000
+    steps = list[int]()
+
+    async def admit(decoded: int) -> None:
+        steps.append(decoded)
+        await asyncio.sleep(0.2 if len(steps) == 1 else 0)
+
+    answer = raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + blocks)
+    async with serve_origin({"/": answer}) as origin, asking() as http, http.ask(URL(origin.url("/"))) as got:
+        with pytest.raises(PermanentError, match="ends early"):
+            await read_capped(got, MEBIBYTE, admit)
+    assert len(steps) >= len(blocks) / 65_536
+    assert sum(steps) == 0
 
 
 @pytest.mark.parametrize(
