@@ -6,12 +6,16 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
+from operator import itemgetter
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
+
+_ROUNDING_SECONDS: Final = 0.001
+"""uvloop's timers have whole milliseconds: one that came too early would come again and again until it is time."""
 
 
 class Alarms:
-    """One timer for all deadlines of an event loop, set for the next of them that runs.
+    """One timer for all deadlines of an event loop, set for the next of them, or for one that has ended since.
 
     `asyncio.timeout` has one for each, which costs four times as much: nearly all end long before they would ring.
     """
@@ -38,11 +42,13 @@ class Alarms:
         if self._timer is not None:
             self._timer.cancel()
         self._next = moment
-        self._timer = self._loop.call_at(moment, self._look)
+        self._timer = self._loop.call_at(moment + _ROUNDING_SECONDS, self._look)
 
     def _look(self) -> None:
         now = self.time()
-        for deadline in [deadline for deadline, end in self._ends.items() if end <= now]:
+        for deadline, end in sorted(self._ends.items(), key=itemgetter(1)):
+            if end > now:
+                break
             del self._ends[deadline]
             deadline.ring()
         self._next, self._timer = inf, None
@@ -51,9 +57,9 @@ class Alarms:
 
 
 class Deadline:
-    """A number of seconds, used up by what happens inside `async with`, again and again, for one task at a time.
+    """A number of seconds, used up by what a task does inside `async with`, again and again, for one task at a time.
 
-    Where they are used up, the context ends with `TimeoutError`.
+    Where they are used up, the context ends with `TimeoutError`. Outside of a task it raises `RuntimeError`.
     """
 
     __slots__ = ("_alarms", "_began", "_cancelling", "_has_rung", "_task", "left")
