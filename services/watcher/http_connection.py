@@ -26,7 +26,7 @@ MOST_BARREN_BYTES: Final = 64 * 1024
 """What may come without a head being complete, or without a byte of the body: endless heads, trailers, blank lines."""
 
 BUFFER_BYTES: Final = 128 * 1024
-"""Of a body that nobody reads yet, as much may arrive before the host has to wait, and what one read brings."""
+"""Of a body that nobody reads yet, so much and what one read of the socket brings may arrive before the host waits."""
 
 WORTH_WAKING_BYTES: Final = 64 * 1024
 """Of a body so much is told at once, or its end: to be woken costs its reader as much as to parse tens of kilobytes."""
@@ -77,7 +77,7 @@ class HttpConnection(PooledProtocol):
         self._is_framed = True
         """Whether the answer says where it ends; else its end is that of the connection."""
         self._wanted = 0
-        """Of the body, for which whoever waits is woken before its end."""
+        """Bytes of the body for which whoever waits is woken; with less only at the end."""
         self._fields = self._interim = self._barren = self._waiting_bytes = 0
         self._pieces: list[bytes] = []
         """Of the body, from one read of the socket."""
@@ -90,6 +90,7 @@ class HttpConnection(PooledProtocol):
     async def ask(self, request: bytes) -> Answer:
         """Send a GET; return its answer, the first that is not interim (RFC 9110, section 15.2).
 
+        A success of at most `WORTH_WAKING_BYTES` is complete then, unless it broke off, which `read` will tell.
         Raises aiohttp's `ClientError` (`SocketTimeoutError` after a silence) and `HttpProcessingError`.
         """
         transport = self.transport
@@ -123,7 +124,7 @@ class HttpConnection(PooledProtocol):
         return _joined(waited)
 
     async def _more(self) -> None:
-        """Wait until something has come."""
+        """Wait until there is enough, or an end of it."""
         if self._error is not None:
             raise self._error
         self._waiter = self._loop.create_future()
