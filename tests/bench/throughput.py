@@ -23,6 +23,14 @@ ROUNDS: Final = 5
 IMAGES: Final = {ONE_MEGAPIXEL.name: 4000, SMALL.name: 30_000}
 """Images of a round: about eight seconds of the pipeline's on two cores."""
 
+RATIOS: Final = {
+    "vs_img2dataset_1mp": ("images_per_s_1mp", "img2dataset_per_s_1mp"),
+    "vs_img2dataset_small": ("images_per_s_small", "img2dataset_per_s_small"),
+    "vs_tuned_loop_1mp": ("images_per_s_1mp", "tuned_loop_per_s_1mp"),
+    "two_vs_one_process": ("images_per_s_1mp", "one_process_per_s_1mp"),
+}
+"""Figures taken from two sides of each round: from one round to the next the machine itself gets faster or slower."""
+
 Figures = dict[str, float]
 
 
@@ -56,19 +64,11 @@ async def measure(bench: Bench) -> Figures:
                 for figure, value in (await side(Stage(bench, nginx, sets, number))).items():
                     rounds.setdefault(figure, []).append(value)
                     print(f"round {number + 1}: {figure} {value:.2f}", flush=True)
-    figures = _with_ratios({figure: p50(values) for figure, values in rounds.items()})
+    for ratio, (ours, other) in RATIOS.items():
+        rounds[ratio] = [one / two for one, two in zip(rounds[ours], rounds[other], strict=True)]
+    figures = {figure: p50(values) for figure, values in rounds.items()}
     report.write(Path(__file__).with_name("report"), figures, rounds, list(sets.values()), load=load)
     return figures
-
-
-def _with_ratios(found: Figures) -> Figures:
-    return {
-        **found,
-        "vs_img2dataset_1mp": found["images_per_s_1mp"] / found["img2dataset_per_s_1mp"],
-        "vs_img2dataset_small": found["images_per_s_small"] / found["img2dataset_per_s_small"],
-        "vs_tuned_loop_1mp": found["images_per_s_1mp"] / found["tuned_loop_per_s_1mp"],
-        "two_vs_one_process": found["images_per_s_1mp"] / found["one_process_per_s_1mp"],
-    }
 
 
 def _deployed(name: str) -> Side:
