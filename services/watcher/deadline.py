@@ -46,14 +46,13 @@ class Alarms:
 
     def _look(self) -> None:
         now = self.time()
+        self._next, self._timer = inf, None
         for deadline, end in sorted(self._ends.items(), key=itemgetter(1)):
             if end > now:
-                break
+                self._look_at(end)
+                return
             del self._ends[deadline]
             deadline.ring()
-        self._next, self._timer = inf, None
-        if self._ends:
-            self._look_at(min(self._ends.values()))
 
 
 class Deadline:

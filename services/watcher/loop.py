@@ -104,17 +104,14 @@ class Worker:
 
     async def run_once(self, tasks: asyncio.TaskGroup) -> bool:
         """Claim one batch if there is room for it, and start on it; return whether there was one."""
-        claimed = await self._claim()
+        claim = self._claim_now()
+        claimed = await claim() if claim else None
         if claimed is None:
             return False
         run = batches.begin(claimed, losses=self._tools.blobs.losses)
         task = tasks.create_task(self._carry_out(run), name=f"batch {claimed.id}")
         self._held[claimed.token] = Held(run, task, noted=run.progress())
         return True
-
-    async def _claim(self) -> Claimed | None:
-        claim = self._claim_now()
-        return await claim() if claim else None
 
     def _claim_now(self) -> Callable[[], Awaitable[Claimed | None]] | None:
         """Return how to claim with what is in hand: a batch into free capacity, beyond it only of another request."""
